@@ -1,0 +1,5 @@
+//! (skeleton)
+pub mod policy;
+pub mod principal;
+pub use policy::{Guarded, Permit, Policy};
+pub use principal::Principal;

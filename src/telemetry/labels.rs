@@ -1,0 +1,137 @@
+//! The closed lists behind every label value that is not a name from the configuration.
+
+macro_rules! labels {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in logs, metrics, bodies and command output.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+labels! {
+    /// Why Portcullis refused a request or could not answer it: the one word for it everywhere.
+    Reason {
+        /// The token's signature algorithm is not one that its issuer's keys allow.
+        AlgorithmNotAllowed => "algorithm_not_allowed",
+        /// Two parts of the stack could read the path differently.
+        AmbiguousPath => "ambiguous_path",
+        /// No audience of the token is one that the issuer's settings name.
+        AudienceMismatch => "audience_mismatch",
+        /// The host is missing, repeated, malformed or contradicts the target.
+        BadHost => "bad_host",
+        /// The request's head or framing is malformed.
+        BadRequest => "bad_request",
+        /// The signature does not verify.
+        BadSignature => "bad_signature",
+        /// The body is longer than the route allows.
+        BodyTooLarge => "body_too_large",
+        /// A required claim is missing or has a refused value.
+        ClaimRefused => "claim_refused",
+        /// The client went away before its response was complete (log and metric only).
+        ClientGone => "client_gone",
+        /// More than one credential in one request.
+        DuplicateCredentials => "duplicate_credentials",
+        /// An `Expect` other than `100-continue`.
+        ExpectationFailed => "expectation_failed",
+        /// The route's policy refuses this principal.
+        Forbidden => "forbidden",
+        /// Too many header fields, or too long.
+        HeadersTooLarge => "headers_too_large",
+        /// The token lacks a scope that the route requires.
+        InsufficientScope => "insufficient_scope",
+        /// A fault of Portcullis itself.
+        Internal => "internal",
+        /// No keys of the issuer are known, or they are too old to trust.
+        KeysUnavailable => "keys_unavailable",
+        /// The request has passed through this gateway before.
+        Loop => "loop",
+        /// A route exists for the path, none for the method.
+        MethodNotAllowed => "method_not_allowed",
+        /// The connection's certificate does not cover the requested host.
+        Misdirected => "misdirected",
+        /// No route matches.
+        NoRoute => "no_route",
+        /// The route's folder has no such file.
+        NotFound => "not_found",
+        /// The head or the body did not arrive in time.
+        RequestTimeout => "request_timeout",
+        /// No room is left for buffered bodies.
+        SpoolFull => "spool_full",
+        /// The request target is too long.
+        TargetTooLong => "target_too_long",
+        /// The token is past its `exp`.
+        TokenExpired => "token_expired",
+        /// The token is not three parts of well-formed base64url and JSON.
+        TokenMalformed => "token_malformed",
+        /// No bearer token.
+        TokenMissing => "token_missing",
+        /// `nbf` or `iat` lies in the future.
+        TokenNotYetValid => "token_not_yet_valid",
+        /// The token is longer than its issuer's settings allow.
+        TokenTooLarge => "token_too_large",
+        /// A JWE, or a header extension that is not understood.
+        TokenUnsupported => "token_unsupported",
+        /// The token's `typ` is not an access token's.
+        TypeNotAllowed => "type_not_allowed",
+        /// The token's issuer is none of the route's.
+        UnknownIssuer => "unknown_issuer",
+        /// No key of the issuer fits the token.
+        UnknownKey => "unknown_key",
+        /// The upstream's response is not well-formed HTTP.
+        UpstreamBadResponse => "upstream_bad_response",
+        /// The upstream's connection broke before a response.
+        UpstreamFailed => "upstream_failed",
+        /// No connection to the upstream could be made.
+        UpstreamRefused => "upstream_refused",
+        /// The upstream did not answer in time.
+        UpstreamTimeout => "upstream_timeout",
+    }
+}
+
+labels! {
+    /// How authentication ended, beside the reject reasons.
+    AuthOutcome {
+        /// A token was verified.
+        Ok => "ok",
+        /// The route is public: the token was not looked at.
+        Skipped => "skipped",
+    }
+}
+
+labels! {
+    /// The closed list of `method` label values.
+    MethodLabel {
+        /// DELETE
+        Delete => "DELETE",
+        /// GET
+        Get => "GET",
+        /// HEAD
+        Head => "HEAD",
+        /// OPTIONS
+        Options => "OPTIONS",
+        /// Every other method.
+        Other => "OTHER",
+        /// PATCH
+        Patch => "PATCH",
+        /// POST
+        Post => "POST",
+        /// PUT
+        Put => "PUT",
+    }
+}

@@ -1,0 +1,4 @@
+//! (skeleton)
+/// (skeleton)
+#[derive(Debug, Default)]
+pub struct Metrics;
