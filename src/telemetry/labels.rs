@@ -1,5 +1,7 @@
 //! The closed lists behind every label value that is not a name from the configuration.
 
+use hyper::Method;
+
 macro_rules! labels {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident => $text:literal,)+ }) => {
         $(#[$meta])*
@@ -133,5 +135,118 @@ labels! {
         Post => "POST",
         /// PUT
         Put => "PUT",
+    }
+}
+
+impl MethodLabel {
+    /// The label of a method; an unknown one is a client's invention and gets no series.
+    pub fn of(method: &Method) -> Self {
+        match *method {
+            Method::DELETE => Self::Delete,
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::OPTIONS => Self::Options,
+            Method::PATCH => Self::Patch,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            _ => Self::Other,
+        }
+    }
+}
+
+labels! {
+    /// What the token cache knew.
+    CacheLookup {
+        /// The token was verified before.
+        Hit => "hit",
+        /// It was not, or no longer counts.
+        Miss => "miss",
+    }
+}
+
+impl CacheLookup {
+    /// Whether the token was verified before.
+    pub const fn is_hit(self) -> bool {
+        matches!(self, Self::Hit)
+    }
+}
+
+labels! {
+    /// How a fetch of a key set ended.
+    FetchResult {
+        /// No answer, or one that is no key set.
+        Failed => "failed",
+        /// The source said that nothing changed.
+        NotModified => "not_modified",
+        /// A key set.
+        Ok => "ok",
+    }
+}
+
+labels! {
+    /// How a TLS handshake ended.
+    HandshakeResult {
+        /// Refused by one of the two sides.
+        Failed => "failed",
+        /// Done.
+        Ok => "ok",
+        /// Not done in time.
+        TimedOut => "timed_out",
+    }
+}
+
+labels! {
+    /// What a downstream connection does.
+    ConnectionState {
+        /// An exchange is going on.
+        Active => "active",
+        /// The TLS handshake is not over.
+        Handshake => "handshake",
+        /// Between two exchanges, parked or not.
+        Idle => "idle",
+    }
+}
+
+labels! {
+    /// What an upstream connection does.
+    PooledState {
+        /// An exchange is going on.
+        Active => "active",
+        /// Waiting in a worker's pool.
+        Idle => "idle",
+    }
+}
+
+labels! {
+    /// How a reload ended.
+    ReloadResult {
+        /// Refused; the snapshot before it goes on.
+        Failed => "failed",
+        /// Installed.
+        Ok => "ok",
+    }
+}
+
+labels! {
+    /// Why an attempt at an endpoint failed: the words of [`Reason`] that speak of upstreams.
+    UpstreamFault {
+        /// Its response is not well-formed HTTP.
+        BadResponse => "upstream_bad_response",
+        /// The connection broke before a response.
+        Failed => "upstream_failed",
+        /// No connection could be made.
+        Refused => "upstream_refused",
+        /// It did not answer in time.
+        Timeout => "upstream_timeout",
+    }
+}
+
+labels! {
+    /// Why a request header field was deleted before anything read it.
+    DroppedHeader {
+        /// Only Portcullis may set it.
+        Asserted => "asserted",
+        /// Its name has an underscore, which applications read as a hyphen.
+        Underscore => "underscore",
     }
 }
