@@ -1,0 +1,145 @@
+//! A set of keys as an issuer publishes it: JWKS (RFC 7517 section 5).
+//!
+//! Owns what of a set is used. Trusts nothing of it: it is read entry by entry, and what may not
+//! be used is skipped and named, so that one odd key never costs the others.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::jwk::{Key, MAX_KID, parse};
+
+/// How many entries of one JWKS are looked at; the rest are skipped as `too_many`.
+pub const MAX_KEYS: usize = 64;
+
+/// Why one key of a set, or of a PEM file, is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// `kid` is no string, empty, or longer than [`MAX_KID`].
+    BadKid,
+    /// Another, different key has the same `kid` and algorithm: neither is used.
+    DuplicateKid,
+    /// A member is missing, of the wrong type, or contradicts another; or the point is not on the
+    /// curve.
+    Malformed,
+    /// The set publishes the private key, so that everyone can sign with it.
+    Private,
+    /// A secret (`oct`) in a set: secrets come from the configuration alone.
+    Symmetric,
+    /// Beyond the first [`MAX_KEYS`] entries.
+    TooMany,
+    /// A `kty`, `crv` or `alg` that Portcullis does not know.
+    Unsupported,
+    /// RSA under 2048 or over 4096 bits, a bad exponent, or a modulus of a broken generator.
+    Weak,
+    /// `use` or `key_ops` say that the key is not for verifying.
+    WrongUse,
+}
+
+impl SkipReason {
+    /// Every reason, by name.
+    pub const ALL: &'static [Self] = &[
+        Self::BadKid,
+        Self::DuplicateKid,
+        Self::Malformed,
+        Self::Private,
+        Self::Symmetric,
+        Self::TooMany,
+        Self::Unsupported,
+        Self::Weak,
+        Self::WrongUse,
+    ];
+
+    /// The word in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadKid => "bad_kid",
+            Self::DuplicateKid => "duplicate_kid",
+            Self::Malformed => "malformed",
+            Self::Private => "private",
+            Self::Symmetric => "symmetric",
+            Self::TooMany => "too_many",
+            Self::Unsupported => "unsupported",
+            Self::Weak => "weak",
+            Self::WrongUse => "wrong_use",
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for SkipReason {}
+
+/// An entry of a JWKS that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its position in `keys`, from 0.
+    pub index: usize,
+    /// Its `kid`, cut at [`MAX_KID`] bytes; an issuer's bytes: escape them.
+    pub kid: Option<String>,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// What a JWKS holds: the keys that may be used, and those that may not.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// Usable keys in the set's order; the same key listed twice is there once.
+    pub keys: Vec<Key>,
+    /// All others, by position.
+    pub skipped: Vec<Skipped>,
+}
+
+/// The bytes are no JWKS at all (RFC 7517 section 5): no JSON, or no `keys` array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAKeySet;
+
+impl fmt::Display for NotAKeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a JSON Web Key Set")
+    }
+}
+
+impl std::error::Error for NotAKeySet {}
+
+/// Reads a JWKS entry by entry.
+///
+/// # Errors
+/// [`NotAKeySet`] only; a set without one usable key is a [`Parsed`] without keys.
+pub fn parse_set(bytes: &[u8]) -> Result<Parsed, NotAKeySet> {
+    let document: Value = serde_json::from_slice(bytes).map_err(|_| NotAKeySet)?;
+    let entries = document.get("keys").and_then(Value::as_array).ok_or(NotAKeySet)?;
+    let mut found: Vec<(usize, Key)> = Vec::new();
+    let mut skipped = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let parsed = if index < MAX_KEYS { parse(entry) } else { Err(SkipReason::TooMany) };
+        match parsed {
+            Ok(key) if found.iter().any(|(_, known)| known.is_same(&key)) => {}
+            Ok(key) => found.push((index, key)),
+            Err(reason) => skipped.push(Skipped { index, kid: shown_kid(entry), reason }),
+        }
+    }
+    let ambiguous: Vec<bool> =
+        found.iter().map(|(_, key)| found.iter().any(|(_, other)| key.conflicts(other))).collect();
+    let mut keys = Vec::with_capacity(found.len());
+    for ((index, key), ambiguous) in found.into_iter().zip(ambiguous) {
+        if ambiguous {
+            let kid = key.kid().map(str::to_owned);
+            skipped.push(Skipped { index, kid, reason: SkipReason::DuplicateKid });
+        } else {
+            keys.push(key);
+        }
+    }
+    skipped.sort_by_key(|skipped| skipped.index);
+    Ok(Parsed { keys, skipped })
+}
+
+fn shown_kid(entry: &Value) -> Option<String> {
+    let kid = entry.get("kid")?.as_str()?;
+    let end = (0..=kid.len().min(MAX_KID)).rev().find(|&end| kid.is_char_boundary(end))?;
+    kid.get(..end).map(str::to_owned)
+}

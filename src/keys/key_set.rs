@@ -1,0 +1,255 @@
+//! The live keys of one issuer: what request paths look keys up in.
+//!
+//! Owns which keys count now, and who may wait for newer ones. Trusts the keys it is given (`jwk`
+//! and `jwks` checked them); refuses every key once the last good fetch is older than `stale_for`.
+//! Nothing a client sends can remove a key, and nothing it sends makes more fetches than the
+//! cool-down allows.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+
+use super::fetch::FetchError;
+use super::jwks::Skipped;
+use super::refresher::{self, Joined, Remote};
+use super::source::{RefreshSettings, Source, SourceError};
+use super::{Algorithm, Key};
+use crate::clock::{Clock, UnixTime};
+use crate::telemetry::metrics::Metrics;
+
+/// How many keys a token without `kid` is tried with.
+pub const MAX_CANDIDATES: usize = 8;
+
+/// What a look-up found.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// One to [`MAX_CANDIDATES`] keys to try.
+    ///
+    /// With a known `kid` these are the keys of that id even if none allows the algorithm: ask
+    /// [`Key::allows`] to tell a refused algorithm from a bad signature.
+    Keys(Vec<Arc<Key>>),
+    /// None are known, or they are older than `stale_for`: no verdict on the token is possible.
+    Unavailable,
+    /// No key fits: [`KeySet::candidates_after_refetch`] may know more, once.
+    UnknownKid,
+}
+
+/// The live key set of one issuer, shared by all workers.
+///
+/// # Concurrency
+/// Readers take one atomic load of the deadline and one of the keys; they never wait for a fetch
+/// unless they ask to. A refresh publishes the new keys first, marks the removed ones retired
+/// next, and moves the deadline last. So a reader may still verify with a key that is being
+/// removed; its result is refused as soon as it is used again, because whoever keeps it asks
+/// [`Key::is_retired`]. A key that returns after its removal is a new [`Key`]: what was verified
+/// with the old one stays refused.
+pub struct KeySet {
+    keys: ArcSwap<Vec<Arc<Key>>>,
+    /// Milliseconds of the wall clock; the keys count before it. The end of time for fixed keys.
+    good_until: AtomicU64,
+    remote: Option<Remote>,
+    started: AtomicBool,
+}
+
+const FOREVER: u64 = u64::MAX;
+
+impl KeySet {
+    /// A set that never changes: keys written in the configuration.
+    pub fn fixed(keys: Vec<Key>) -> Arc<Self> {
+        Arc::new(Self {
+            keys: ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect()),
+            good_until: AtomicU64::new(FOREVER),
+            remote: None,
+            started: AtomicBool::new(true),
+        })
+    }
+
+    /// A set that is fetched from `source`, and empty until [`KeySet::start`] has done so once.
+    ///
+    /// `issuer` is its name in metrics and logs.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn remote(
+        source: Source,
+        settings: RefreshSettings,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        issuer: &str,
+    ) -> Result<Arc<Self>, SourceError> {
+        Ok(Arc::new(Self {
+            keys: ArcSwap::from_pointee(Vec::new()),
+            good_until: AtomicU64::new(0),
+            remote: Some(Remote::new(source, settings, clock, metrics, issuer)?),
+            started: AtomicBool::new(false),
+        }))
+    }
+
+    /// Starts fetching on `control`, at once and then for as long as the set exists. Starting it
+    /// again, or a fixed set, does nothing.
+    pub fn start(self: &Arc<Self>, control: &Handle) {
+        if let Some(remote) = &self.remote
+            && !self.started.swap(true, Ordering::Relaxed)
+        {
+            control.spawn(refresher::run(Arc::downgrade(self), remote.wake(), remote.fetcher()));
+        }
+    }
+
+    /// The keys to try for a token of this `kid` and algorithm, without waiting.
+    ///
+    /// A `kid` is matched exactly. Only where no key of the set has one, keys are tried whatever
+    /// the token says: there is nothing to tell them apart by.
+    pub fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> Found {
+        if !self.usable() {
+            return Found::Unavailable;
+        }
+        let keys = self.keys.load();
+        let fitting = |key: &&Arc<Key>| key.allows(algorithm);
+        let any_named = keys.iter().any(|key| key.kid().is_some());
+        let found: Vec<Arc<Key>> = match kid {
+            Some(kid) if any_named => {
+                let named = || keys.iter().filter(|key| key.kid() == Some(kid));
+                match named().find(fitting).or_else(|| named().next()) {
+                    Some(key) => vec![Arc::clone(key)],
+                    None => Vec::new(),
+                }
+            }
+            Some(_) | None => keys.iter().filter(fitting).take(MAX_CANDIDATES).cloned().collect(),
+        };
+        if found.is_empty() { Found::UnknownKid } else { Found::Keys(found) }
+    }
+
+    /// After [`Found::UnknownKid`]: joins the fetch that is under way, or the one that this call
+    /// makes happen if the cool-down allows, and looks once more.
+    ///
+    /// Waits at most the settings' `wait`; at most 64 others wait beside a first one, all further
+    /// ones and those whose wait ends too early are told [`Found::Unavailable`], as are all while
+    /// the last fetch failed: a client must not lose a good session over our trouble.
+    /// `UnknownKid` is the issuer's own, fresh word.
+    ///
+    /// # Concurrency
+    /// A fetch that is already under way is joined even if the issuer sent its answer before it
+    /// rotated: such a token is refused until the cool-down is over. Waiting needs a timer in the
+    /// caller's runtime; the fetch itself runs on the control runtime, and goes on if the caller
+    /// is dropped.
+    pub async fn candidates_after_refetch(&self, kid: Option<&str>, algorithm: Algorithm) -> Found {
+        let found = self.candidates(kid, algorithm);
+        let Some(remote) = &self.remote else { return found };
+        if !matches!(found, Found::UnknownKid) {
+            return found;
+        }
+        remote.count_unknown_kid();
+        match remote.join().await {
+            Joined::Failed | Joined::NotWaited => match self.candidates(kid, algorithm) {
+                Found::UnknownKid => Found::Unavailable,
+                found => found,
+            },
+            Joined::Fresh => self.candidates(kid, algorithm),
+        }
+    }
+
+    /// Whether the keys may be trusted now; asked on every token-cache hit too.
+    pub fn usable(&self) -> bool {
+        let until = self.good_until.load(Ordering::Acquire);
+        match &self.remote {
+            Some(remote) if until != FOREVER => remote.now().as_millis() < until,
+            Some(_) | None => until == FOREVER,
+        }
+    }
+
+    /// What the admin address shows.
+    pub fn status(&self) -> KeySetStatus {
+        let keys = self.keys.load().iter().map(Arc::clone).collect();
+        let remote = self.remote.as_ref().map(Remote::status);
+        KeySetStatus { keys, usable: self.usable(), remote }
+    }
+
+    pub(super) fn remote_part(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    /// Replaces the keys. Those that are the same again stay, so that what was verified with them
+    /// stays valid; those that are gone are retired.
+    pub(super) fn install(&self, keys: Vec<Key>, good_until: UnixTime) -> Change {
+        let old = self.keys.load_full();
+        let new: Vec<Arc<Key>> = keys
+            .into_iter()
+            .map(|key| match old.iter().find(|known| known.is_same(&key)) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(key),
+            })
+            .collect();
+        let kept = new.iter().filter(|key| old.iter().any(|known| Arc::ptr_eq(known, key))).count();
+        let gone: Vec<_> =
+            old.iter().filter(|key| !new.iter().any(|kept| Arc::ptr_eq(kept, key))).collect();
+        let change = Change { total: new.len(), added: new.len() - kept, removed: gone.len() };
+        self.keys.store(Arc::new(new));
+        for key in gone {
+            key.retire();
+        }
+        self.keep_until(good_until);
+        change
+    }
+
+    /// The keys were confirmed: they count longer.
+    pub(super) fn keep_until(&self, good_until: UnixTime) {
+        self.good_until.store(good_until.as_millis().min(FOREVER - 1), Ordering::Release);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.load().len()
+    }
+}
+
+/// What a refresh changed, in keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) total: usize,
+    pub(super) added: usize,
+    pub(super) removed: usize,
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet")
+            .field("keys", &*self.keys.load())
+            .field("usable", &self.usable())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for KeySet {
+    /// Lets the refresher see that nobody needs it any more.
+    fn drop(&mut self) {
+        if let Some(remote) = &self.remote {
+            remote.wake().notify_one();
+        }
+    }
+}
+
+/// A key set as the admin address shows it.
+#[derive(Debug)]
+pub struct KeySetStatus {
+    /// The keys that count, or would if they were not too old.
+    pub keys: Vec<Arc<Key>>,
+    /// [`KeySet::usable`].
+    pub usable: bool,
+    /// How fetching goes; none for keys of the configuration.
+    pub remote: Option<RemoteStatus>,
+}
+
+/// How the fetching of a key set goes.
+#[derive(Clone, Debug)]
+pub struct RemoteStatus {
+    /// Why the last fetch failed, if it did.
+    pub last_error: Option<Arc<FetchError>>,
+    /// When keys were last read or confirmed.
+    pub last_success: Option<UnixTime>,
+    /// When the next fetch is due; none while one is under way or before the first.
+    pub next_refresh: Option<UnixTime>,
+    /// Entries of the issuer's set that are not used.
+    pub skipped: Vec<Skipped>,
+}

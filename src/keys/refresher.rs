@@ -1,0 +1,334 @@
+//! Keeping a key set fresh: when to fetch, who waits for it, and what follows from its end.
+//!
+//! Owns the schedule and the cool-down, the promises made to issuers: one fetch at a time, and
+//! however many tokens name unknown keys, at most one fetch beyond the schedule in each cool-down,
+//! failed fetches counted like good ones. Trusts `fetch` to bound what comes in.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::fetch::{FetchError, Fetched, Fetcher};
+use super::jwks::Skipped;
+use super::key_set::{KeySet, RemoteStatus};
+use super::source::{Origin, RefreshSettings, Source, SourceError};
+use crate::clock::{Clock, UnixTime};
+use crate::telemetry::ids::IssuerId;
+use crate::telemetry::labels::FetchResult;
+use crate::telemetry::metrics::Metrics;
+
+/// How many requests may wait for one fetch: the one that asked for it and 64 others.
+pub(super) const MAX_WAITERS: usize = 65;
+
+/// How often a key file is read again.
+const FILE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The fetching half of a key set.
+///
+/// # Concurrency
+/// `state` decides everything: whether a fetch is under way or asked for, when the last one ended,
+/// who waits. A waiter subscribes to `ended` under the lock that told it a fetch will come, and
+/// the refresher moves `ended` under the same lock, so that no end is missed. `wake` may hold a
+/// stale permit (a forced fetch that the timer had already started): the refresher looks at
+/// `state` before it believes one.
+pub(super) struct Remote {
+    origin: Origin,
+    settings: RefreshSettings,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    issuer: IssuerId,
+    name: String,
+    wake: Arc<Notify>,
+    ended: watch::Sender<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    waiters: usize,
+    last_end: Option<Instant>,
+    last_error: Option<Arc<FetchError>>,
+    last_success: Option<UnixTime>,
+    failures: u32,
+    next_refresh: Option<UnixTime>,
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Until the schedule or an unknown `kid` says otherwise.
+    #[default]
+    Resting,
+    /// An unknown `kid` asked for a fetch that has not begun.
+    Asked,
+    Fetching,
+}
+
+/// What a request learnt from asking for a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// The last fetch failed: what we know may be too little.
+    Failed,
+    /// The last fetch was good, and the cool-down protects the issuer from another.
+    Fresh,
+    /// Too many wait already, or the fetch took longer than a request waits.
+    NotWaited,
+}
+
+impl Remote {
+    pub(super) fn new(
+        source: Source,
+        settings: RefreshSettings,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        issuer: &str,
+    ) -> Result<Self, SourceError> {
+        Ok(Self {
+            origin: Origin::check(source, &settings)?,
+            settings,
+            clock,
+            issuer: metrics.issuer(issuer),
+            metrics,
+            name: issuer.to_owned(),
+            wake: Arc::new(Notify::new()),
+            ended: watch::Sender::new(0),
+            state: Mutex::new(State::default()),
+        })
+    }
+
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    pub(super) fn fetcher(&self) -> Fetcher {
+        Fetcher::new(self.origin.clone(), &self.settings)
+    }
+
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.wall()
+    }
+
+    pub(super) fn count_unknown_kid(&self) {
+        self.metrics.unknown_kid(self.issuer);
+    }
+
+    pub(super) fn status(&self) -> RemoteStatus {
+        let state = self.state.lock();
+        RemoteStatus {
+            last_error: state.last_error.clone(),
+            last_success: state.last_success,
+            next_refresh: state.next_refresh,
+            skipped: state.skipped.clone(),
+        }
+    }
+
+    /// Waits for a fetch, if there is one to wait for.
+    pub(super) async fn join(&self) -> Joined {
+        let mut ended = {
+            let mut state = self.state.lock();
+            if state.waiters >= MAX_WAITERS {
+                return Joined::NotWaited;
+            }
+            if state.phase == Phase::Resting {
+                if self.cools_down(&state) {
+                    return state.verdict();
+                }
+                state.phase = Phase::Asked;
+                self.wake.notify_one();
+            }
+            state.waiters += 1;
+            self.ended.subscribe()
+        };
+        let _waiter = Waiter { state: &self.state };
+        match tokio::time::timeout(self.settings.wait, ended.changed()).await {
+            Ok(_) => self.state.lock().verdict(),
+            Err(_) => Joined::NotWaited,
+        }
+    }
+
+    fn cools_down(&self, state: &State) -> bool {
+        state.last_end.is_some_and(|end| {
+            self.clock.now().saturating_duration_since(end) < self.settings.unknown_kid_cooldown
+        })
+    }
+
+    fn is_asked(&self) -> bool {
+        self.state.lock().phase == Phase::Asked
+    }
+
+    fn begin(&self) {
+        let mut state = self.state.lock();
+        state.phase = Phase::Fetching;
+        state.next_refresh = None;
+    }
+
+    /// Records how a fetch ended, lets the waiters go, and says when the next is due.
+    fn end(&self, outcome: Result<Success, FetchError>) -> Duration {
+        let mut state = self.state.lock();
+        let delay = match outcome {
+            Ok(success) => {
+                state.failures = 0;
+                state.last_error = None;
+                state.last_success = Some(success.at);
+                if let Some(skipped) = success.skipped {
+                    state.skipped = skipped;
+                }
+                self.renew_after(success.max_age)
+            }
+            Err(error) => {
+                state.failures = state.failures.saturating_add(1);
+                state.last_error = Some(Arc::new(error));
+                self.retry_after(state.failures)
+            }
+        };
+        let delay = with_jitter(delay);
+        state.last_end = Some(self.clock.now());
+        state.next_refresh = Some(self.now().saturating_add(delay));
+        state.phase = Phase::Resting;
+        self.ended.send_modify(|ends| *ends = ends.wrapping_add(1));
+        delay
+    }
+
+    fn renew_after(&self, max_age: Option<Duration>) -> Duration {
+        match self.origin {
+            Origin::Discovery { .. } | Origin::Jwks(_) => {
+                self.settings.refresh.renew_after(max_age)
+            }
+            Origin::File(_) => FILE_INTERVAL,
+        }
+    }
+
+    fn retry_after(&self, failures: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.settings.retry_first.saturating_mul(doubled).min(self.settings.retry_longest)
+    }
+
+    fn observe_success(&self, set: &KeySet, success: &Success, result: FetchResult) {
+        self.metrics.jwks_fetch(self.issuer, result);
+        self.metrics.jwks_success(self.issuer, success.at, set.len());
+        let Some(skipped) = &success.skipped else { return };
+        let counts: Vec<(&'static str, usize)> = super::jwks::SkipReason::ALL
+            .iter()
+            .map(|reason| {
+                (reason.as_str(), skipped.iter().filter(|entry| entry.reason == *reason).count())
+            })
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        self.metrics.jwks_skipped(self.issuer, &counts);
+        if *skipped != self.state.lock().skipped {
+            for entry in skipped {
+                let (issuer, kid, reason) = (&self.name, &entry.kid, entry.reason);
+                tracing::warn!(issuer, index = entry.index, ?kid, %reason, "key not used");
+            }
+        }
+    }
+
+    fn observe_failure(&self, error: &FetchError) {
+        self.metrics.jwks_fetch(self.issuer, FetchResult::Failed);
+        tracing::warn!(issuer = self.name, %error, "keys not fetched");
+    }
+}
+
+impl State {
+    fn verdict(&self) -> Joined {
+        if self.last_error.is_some() { Joined::Failed } else { Joined::Fresh }
+    }
+}
+
+/// Makes room for another waiter when it is dropped, also by a client that went away.
+struct Waiter<'a> {
+    state: &'a Mutex<State>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.state.lock().waiters -= 1;
+    }
+}
+
+/// A fetch that ended well. `skipped` is none where the document had not changed.
+struct Success {
+    at: UnixTime,
+    max_age: Option<Duration>,
+    skipped: Option<Vec<Skipped>>,
+}
+
+/// Fetches at once, then whenever it is due or asked for, until the set is gone.
+pub(super) async fn run(set: Weak<KeySet>, wake: Arc<Notify>, mut fetcher: Fetcher) {
+    let mut due = tokio::time::Instant::now();
+    loop {
+        let is_due = tokio::select! {
+            () = tokio::time::sleep_until(due) => true,
+            () = wake.notified() => false,
+        };
+        let Some(set) = set.upgrade() else { return };
+        let Some(remote) = set.remote_part() else { return };
+        if is_due || remote.is_asked() {
+            let delay;
+            (fetcher, delay) = refresh(&set, remote, fetcher).await;
+            due = tokio::time::Instant::now() + delay;
+        }
+    }
+}
+
+async fn refresh(set: &KeySet, remote: &Remote, fetcher: Fetcher) -> (Fetcher, Duration) {
+    remote.begin();
+    let (fetcher, fetched) = attempt(remote, fetcher).await;
+    let at = remote.now();
+    let good_until = at.saturating_add(remote.settings.stale_for);
+    let outcome = match fetched {
+        Ok(Fetched::Keys { parsed, max_age }) => {
+            let change = set.install(parsed.keys, good_until);
+            let success = Success { at, max_age, skipped: Some(parsed.skipped) };
+            remote.observe_success(set, &success, FetchResult::Ok);
+            if change.added + change.removed > 0 {
+                let (issuer, total) = (&remote.name, change.total);
+                tracing::info!(
+                    issuer,
+                    total,
+                    added = change.added,
+                    removed = change.removed,
+                    "keys changed"
+                );
+            }
+            Ok(success)
+        }
+        Ok(Fetched::NotModified { max_age }) => {
+            set.keep_until(good_until);
+            let success = Success { at, max_age, skipped: None };
+            remote.observe_success(set, &success, FetchResult::NotModified);
+            Ok(success)
+        }
+        Err(error) => {
+            remote.observe_failure(&error);
+            Err(error)
+        }
+    };
+    (fetcher, remote.end(outcome))
+}
+
+/// One fetch in a task of its own: whatever an issuer sends, this one goes on.
+async fn attempt(remote: &Remote, mut fetcher: Fetcher) -> (Fetcher, Result<Fetched, FetchError>) {
+    let limit = remote.settings.fetch_timeout;
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let fetched = tokio::time::timeout(limit, fetcher.fetch()).await;
+        (fetcher, fetched.unwrap_or(Err(FetchError::TimedOut)))
+    });
+    match task.join_next().await {
+        Some(Ok(ended)) => ended,
+        Some(Err(_)) | None => (remote.fetcher(), Err(FetchError::Panicked)),
+    }
+}
+
+/// Up to a tenth more or less, so that a fleet does not ask in step.
+fn with_jitter(delay: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 2001;
+    let factor = 0.9 + 0.0001 * f64::from(u16::try_from(random).unwrap_or(1000));
+    delay.mul_f64(factor)
+}

@@ -1,0 +1,6 @@
+//! Tests of this folder that are longer than what they test: keys against published and foreign
+//! vectors, and live key sets against a real server on loopback.
+
+mod issuer;
+mod key_set;
+mod vectors;
