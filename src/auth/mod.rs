@@ -1,5 +1,85 @@
-//! (skeleton)
+//! Authentication and authorization: from a token's bytes to a principal, from a principal to a
+//! permit.
+//!
+//! Two verbs, two results: [`authenticate`] turns a request's token into a [`Principal`] or a
+//! [`Refusal`], [`Guarded::authorize`] turns a principal into a [`Permit`] or a [`Denial`]. Trusts
+//! the configuration and the issuers' keys, nothing of the client's. Fails closed: every path that
+//! is not a verified token ends in a refusal.
+
+mod claims;
+mod identity;
+mod issuer;
 pub mod policy;
 pub mod principal;
-pub use policy::{Guarded, Permit, Policy};
+mod refusal;
+mod requirement;
+mod token;
+mod token_cache;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+
+use crate::clock::Clock;
+
+pub use claims::{ClaimPath, ClaimPathError, Claims};
+pub use identity::IdentityHeaders;
+pub use issuer::{
+    Audience, ErrorStyle, ExpectedIss, Issuer, IssuerSet, IssuerSetError, IssuerSettings,
+};
+pub use policy::{Denial, Guarded, Permit, Policy};
 pub use principal::Principal;
+pub use refusal::{Cause, Refusal};
+pub use requirement::{Clause, ClauseError, Require, Unmet};
+pub use token::bearer;
+pub use token_cache::{LocalCache, TokenCache};
+pub use verify::{Finding, Lookup, Step, explain};
+
+/// Whom a request acts for, and how that was known.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// Whom.
+    pub principal: Arc<Principal>,
+    /// Whether the token had been verified before.
+    pub cached: bool,
+}
+
+/// The principal of a request to a route that accepts the issuers of `set`.
+///
+/// Waits only where a key is not known, for the issuer's one shared fetch. Dropping the future is
+/// safe at every point: nothing is remembered but a verified token.
+///
+/// # Errors
+/// No token, several, or one that does not verify.
+pub async fn authenticate(
+    set: &IssuerSet,
+    headers: &HeaderMap,
+    cache: &TokenCache,
+    local: &LocalCache,
+    clock: &Clock,
+) -> Result<Authenticated, Refusal> {
+    let token = bearer(headers)?;
+    // Here already, since the cache's key is a hash of the whole token.
+    verify::check_size(token, set.max_token_size())?;
+    let key = token_cache::CacheKey::new(token, set);
+    let now = clock.wall();
+    if let Some(entry) = local.find(&key, set, now) {
+        return Ok(Authenticated { principal: Arc::clone(entry.principal()), cached: true });
+    }
+    if let Some(entry) = cache.find(&key, set, now) {
+        let principal = Arc::clone(entry.principal());
+        local.remember(key, entry);
+        return Ok(Authenticated { principal, cached: true });
+    }
+    // Boxed: the path of a hit, which most requests take, keeps its future small.
+    let verified = Box::pin(verify::verify(set, token, Lookup::Refetch, clock, None)).await?;
+    let principal = Arc::clone(&verified.principal);
+    if let Some(entry) = cache.remember(key, verified, now) {
+        local.remember(key, entry);
+    }
+    Ok(Authenticated { principal, cached: false })
+}
