@@ -1,1 +1,100 @@
-//! (skeleton: replaced by the module's first commit)
+//! Forwarding a permitted request to an upstream and its response back.
+//!
+//! Owns what an application sees of a request (head and framing), the attempts at its endpoints,
+//! and the response until its last byte. The upstream comes out of a [`Permit`] and from nowhere
+//! else. Refuses responses with two readings; never sends a request twice that might have been
+//! received once, unless it is idempotent and has no body.
+
+mod body;
+mod buffer;
+mod error;
+mod forward;
+mod outgoing;
+mod request;
+mod response;
+mod retry;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+
+use crate::auth::Permit;
+use crate::clock::Clock;
+use crate::http::body::RequestBody;
+use crate::http::forwarded::{Origin, Via};
+use crate::upstream::Upstream;
+
+pub use body::Body;
+pub use buffer::Spool;
+pub use error::{Failure, Retry, Side};
+pub use outgoing::Outgoing;
+
+/// The action of a route that forwards.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where to.
+    pub upstream: Arc<Upstream>,
+}
+
+/// The idle upstream connections of one worker.
+pub type Pools = crate::upstream::pool::Pools<Outgoing>;
+
+/// What forwarding needs beside the request and the permit.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// The worker's own.
+    pub pools: &'a Arc<Pools>,
+    /// Room for gathered bodies.
+    pub spool: &'a Arc<Spool>,
+    /// Where the request came from.
+    pub origin: Origin<'a>,
+    /// This gateway's entry in `Via`.
+    pub via: &'a Via,
+    /// The request id with the name of its header.
+    pub request_id: (&'a HeaderName, &'a HeaderValue),
+    /// For the time to the first byte.
+    pub clock: &'a Clock,
+}
+
+/// What came of it, and how.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The response, its body still to come, or why there is none.
+    pub result: Result<Response<Body>, Failure>,
+    /// How it was reached.
+    pub trace: Trace,
+}
+
+/// How a request was forwarded, for its record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The index of the endpoint tried last, in [`Upstream::endpoints`].
+    pub endpoint: Option<usize>,
+    /// Connections the request was tried on, those that could not be made included.
+    pub attempts: u32,
+    /// From the choice of the first endpoint to the response's head.
+    pub first_byte: Option<Duration>,
+    /// Whether the last attempt was on a connection used before.
+    pub reused: bool,
+    /// The upstream's status.
+    pub status: Option<StatusCode>,
+}
+
+/// Forwards `request` to the upstream of the permit's action.
+///
+/// The request's head must be checked, its path canonical, and every header that Portcullis
+/// asserts removed. Dropping the future, or the response's body, ends the exchange and closes the
+/// upstream's connection.
+pub async fn forward(
+    permit: Permit<'_, Proxy>,
+    request: Request<RequestBody>,
+    ctx: Forward<'_>,
+) -> Outcome {
+    let mut trace = Trace::default();
+    let result = forward::run(&permit, request, &ctx, &mut trace).await;
+    Outcome { result, trace }
+}

@@ -1,1 +1,189 @@
-//! (skeleton: replaced by the module's first commit)
+//! Upstreams: named groups of endpoints, the choice among them, and the connections to them.
+//!
+//! Owns the addresses an application is reached at, the count of requests in flight to each, and
+//! the idle connections that a worker keeps. Knows nothing of routes or tokens and sends what it is
+//! given; [`crate::proxy`] decides what that is. An endpoint's bytes are not trusted here either:
+//! they reach [`crate::proxy`] only after hyper has parsed them.
+
+pub mod balance;
+pub mod connect;
+pub mod connection;
+pub mod endpoint;
+pub mod pool;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+pub use balance::Balance;
+use balance::Balancer;
+pub use endpoint::{Address, Endpoint};
+
+/// A named group of interchangeable endpoints.
+///
+/// Shared by all workers and, while its settings are unchanged, by successive snapshots.
+#[derive(Debug)]
+pub struct Upstream {
+    id: u64,
+    name: String,
+    kind: Kind,
+    endpoints: Box<[Arc<Endpoint>]>,
+    balancer: Balancer,
+    timeouts: Timeouts,
+    idle_connections: usize,
+    fingerprint: u64,
+    open: AtomicUsize,
+}
+
+/// What an [`Upstream`] is made from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name in configuration, logs and metrics.
+    pub name: String,
+    /// Which application server it is.
+    pub kind: Kind,
+    /// Address and label of each endpoint, in the order of the configuration.
+    pub endpoints: Vec<(Address, String)>,
+    /// How one endpoint is chosen for a request.
+    pub balance: Balance,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// Idle connections kept, over all workers and endpoints; contract default 64, 0 keeps none.
+    pub idle_connections: usize,
+    /// A hash of every expanded setting above: equal means that pools and counts may be kept.
+    pub fingerprint: u64,
+}
+
+/// The application server's habits that forwarding must respect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any HTTP/1.1 server: bodies of unknown length are sent chunked.
+    Http,
+    /// A WSGI server: the application reads a chunked body as empty, so it gets a Content-Length.
+    Wsgi,
+}
+
+/// How long each step of an exchange with an endpoint may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name resolution and connecting, together; contract default 3 s.
+    pub connect: Duration,
+    /// From the request's last byte to the response's first; contract default 60 s.
+    pub response: Duration,
+    /// Between two reads of a response's body; contract default 60 s.
+    pub read: Duration,
+    /// How long an unused connection is kept; contract default 1500 ms.
+    pub idle: Duration,
+}
+
+impl Upstream {
+    /// Compiles the settings. Nothing is resolved or connected yet.
+    pub fn new(settings: Settings) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let endpoints = settings.endpoints.into_iter();
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            name: settings.name,
+            kind: settings.kind,
+            endpoints: endpoints
+                .map(|(address, label)| Arc::new(Endpoint::new(address, label)))
+                .collect(),
+            balancer: Balancer::new(settings.balance),
+            timeouts: settings.timeouts,
+            idle_connections: settings.idle_connections,
+            fingerprint: settings.fingerprint,
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// Unique in this process, never reused.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The name in configuration, logs and metrics.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which application server it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its endpoints, in the order of the configuration.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// How one endpoint is chosen for a request.
+    pub fn balance(&self) -> Balance {
+        self.balancer.balance()
+    }
+
+    /// How long each step may take.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Idle connections kept, over all workers and endpoints.
+    pub fn idle_connections(&self) -> usize {
+        self.idle_connections
+    }
+
+    /// The hash of the settings it was made from.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Open connections to all endpoints, idle or in use.
+    pub fn open_connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Requests in flight to all endpoints.
+    pub fn in_flight(&self) -> usize {
+        self.endpoints.iter().map(|endpoint| endpoint.in_flight()).sum()
+    }
+
+    /// An endpoint for the next request, none of the `tried` ones; `None` if all were.
+    pub(crate) fn pick(&self, tried: &[usize]) -> Option<usize> {
+        self.balancer.pick(&self.endpoints, tried)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An upstream of TCP endpoints on loopback with short timeouts.
+    pub(crate) fn on_ports(ports: &[u16], balance: Balance) -> Settings {
+        let tcp = |port: &u16| {
+            let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: *port };
+            (address, format!("http://127.0.0.1:{port}"))
+        };
+        Settings {
+            name: "web".to_owned(),
+            kind: Kind::Http,
+            endpoints: ports.iter().map(tcp).collect(),
+            balance,
+            timeouts: Timeouts {
+                connect: Duration::from_secs(3),
+                response: Duration::from_secs(10),
+                read: Duration::from_secs(10),
+                idle: Duration::from_secs(60),
+            },
+            idle_connections: 64,
+            fingerprint: 1,
+        }
+    }
+
+    #[test]
+    fn every_upstream_and_endpoint_has_an_id_of_its_own() {
+        let one = Upstream::new(on_ports(&[1, 2], Balance::RoundRobin));
+        let two = Upstream::new(on_ports(&[1, 2], Balance::RoundRobin));
+        assert_ne!(one.id(), two.id());
+        assert_ne!(one.endpoints()[0].id(), one.endpoints()[1].id());
+        assert_ne!(one.endpoints()[0].id(), two.endpoints()[0].id());
+    }
+}

@@ -1,0 +1,156 @@
+//! Why an exchange with an upstream failed.
+//!
+//! Owns the closed list, whose fault each entry is, and whether trying again can help; the status
+//! code for each is the gateway's business.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::http::body::RequestBodyError;
+use crate::telemetry::labels::Reason;
+
+/// What went wrong, before the response's head or while its body was sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The client's head or the framing of its body is malformed.
+    BadRequest,
+    /// The upstream's response is not well-formed, or is one that nobody asked for.
+    BadResponse,
+    /// The client's body stopped arriving.
+    BodyTimedOut,
+    /// The client's body is longer than the route allows.
+    BodyTooLarge,
+    /// The client went away before its body was complete.
+    ClientGone,
+    /// The connection broke before the response was complete.
+    Failed,
+    /// No endpoint could be connected to.
+    Refused,
+    /// The file that holds a buffered body could not be written or read.
+    SpoolFailed,
+    /// No room is left for buffered bodies.
+    SpoolFull,
+    /// The upstream did not answer, or not go on, in time.
+    TimedOut,
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client's.
+    Downstream,
+    /// Our own.
+    Internal,
+    /// The application's.
+    Upstream,
+}
+
+/// Whether a request may be sent again after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No byte of it was sent: any request may.
+    Always,
+    /// It may have been received: an idempotent one may, if the connection had been idle before,
+    /// since then an endpoint that closes idle connections explains the failure.
+    IfReused,
+    /// Trying again would not help, or the request is spent.
+    Never,
+}
+
+impl Failure {
+    /// The word for it in bodies, logs and metrics.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::BadRequest => Reason::BadRequest,
+            Self::BadResponse => Reason::UpstreamBadResponse,
+            Self::BodyTimedOut => Reason::RequestTimeout,
+            Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::ClientGone => Reason::ClientGone,
+            Self::Failed => Reason::UpstreamFailed,
+            Self::Refused => Reason::UpstreamRefused,
+            Self::SpoolFailed => Reason::Internal,
+            Self::SpoolFull => Reason::SpoolFull,
+            Self::TimedOut => Reason::UpstreamTimeout,
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn side(self) -> Side {
+        match self {
+            Self::BadRequest | Self::BodyTimedOut | Self::BodyTooLarge | Self::ClientGone => {
+                Side::Downstream
+            }
+            Self::SpoolFailed | Self::SpoolFull => Side::Internal,
+            Self::BadResponse | Self::Failed | Self::Refused | Self::TimedOut => Side::Upstream,
+        }
+    }
+
+    /// Whether the request may be sent again.
+    pub fn retry(self) -> Retry {
+        match self {
+            Self::Refused => Retry::Always,
+            Self::Failed => Retry::IfReused,
+            Self::BadRequest
+            | Self::BadResponse
+            | Self::BodyTimedOut
+            | Self::BodyTooLarge
+            | Self::ClientGone
+            | Self::SpoolFailed
+            | Self::SpoolFull
+            | Self::TimedOut => Retry::Never,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BadRequest => "malformed request",
+            Self::BadResponse => "malformed response of the upstream",
+            Self::BodyTimedOut => "request body stopped arriving",
+            Self::BodyTooLarge => "request body too large",
+            Self::ClientGone => "client went away",
+            Self::Failed => "upstream closed the connection",
+            Self::Refused => "no connection to the upstream",
+            Self::SpoolFailed => "file for a buffered body failed",
+            Self::SpoolFull => "no room for buffered bodies",
+            Self::TimedOut => "upstream did not answer in time",
+        })
+    }
+}
+
+impl Error for Failure {}
+
+impl From<&RequestBodyError> for Failure {
+    fn from(error: &RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Client(error) if malformed(error) => Self::BadRequest,
+            RequestBodyError::Client(_) => Self::ClientGone,
+            RequestBodyError::TimedOut => Self::BodyTimedOut,
+            RequestBodyError::TooLarge => Self::BodyTooLarge,
+        }
+    }
+}
+
+impl From<&hyper::Error> for Failure {
+    /// What hyper says of a connection to an endpoint.
+    fn from(error: &hyper::Error) -> Self {
+        // A failure of our own body comes back as the source of hyper's error.
+        let own = error.source().and_then(|source| source.downcast_ref::<Self>());
+        match own {
+            Some(own) => *own,
+            None if error.is_parse() || malformed(error) => Self::BadResponse,
+            None => Self::Failed,
+        }
+    }
+}
+
+/// Whether a body's framing was wrong, rather than its connection broken: hyper says so by the kind
+/// of an I/O error.
+fn malformed(error: &hyper::Error) -> bool {
+    let kind = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    kind.is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+    })
+}

@@ -1,0 +1,190 @@
+//! The attempts at a request's endpoints.
+//!
+//! Owns the order of attempts: an idle connection first, a fresh one if that turns out to be closed,
+//! another endpoint if this one cannot be reached. hyper hands a request back of which no byte was
+//! written, and such a request may be sent anywhere; about any other, `retry` decides.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::{Request, Response};
+
+use super::outgoing::Upload;
+use super::request::{Prepared, prepare};
+use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, response, retry};
+use crate::auth::Permit;
+use crate::http::body::RequestBody;
+use crate::upstream::Upstream;
+use crate::upstream::pool::Lease;
+
+/// Forwards the request; what is known of its way is in `trace`, even if the future is dropped.
+pub(super) async fn run(
+    permit: &Permit<'_, Proxy>,
+    request: Request<RequestBody>,
+    ctx: &Forward<'_>,
+    trace: &mut Trace,
+) -> Result<Response<Body>, Failure> {
+    let upstream = &permit.action().upstream;
+    let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
+    let prepared = prepare(request, upstream.kind(), identity, ctx).await?;
+    Attempts { upstream, ctx, trace, trailers: prepared.trailers }.run(prepared).await
+}
+
+struct Attempts<'a> {
+    upstream: &'a Arc<Upstream>,
+    ctx: &'a Forward<'a>,
+    trace: &'a mut Trace,
+    trailers: bool,
+}
+
+/// How one attempt ended.
+enum Attempt {
+    Answered(Response<Body>),
+    Broken(Failure),
+    /// Nothing was written: the request is whole.
+    Unsent(Request<Outgoing>, Failure),
+}
+
+/// Endpoints tried for one request: with more than a few down, the client learns it sooner.
+const ENDPOINTS: usize = 3;
+
+/// Interim responses before the final one: early hints come in ones and twos, and hyper would read
+/// an endless row of them.
+const INTERIM: usize = 16;
+
+impl Attempts<'_> {
+    async fn run(mut self, prepared: Prepared) -> Result<Response<Body>, Failure> {
+        let start = self.ctx.clock.now();
+        let mut request = prepared.request;
+        let mut tried = Vec::new();
+        let mut last = Failure::Refused;
+        while tried.len() < ENDPOINTS
+            && let Some(index) = self.upstream.pick(&tried)
+        {
+            match self.at_endpoint(index, request).await {
+                Attempt::Answered(response) => {
+                    self.trace.first_byte = Some(self.ctx.clock.now().duration_since(start));
+                    return Ok(response);
+                }
+                Attempt::Broken(failure) => return Err(failure),
+                Attempt::Unsent(back, failure) => {
+                    request = back;
+                    last = failure;
+                    tried.push(index);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// On an idle connection, or else on a fresh one.
+    async fn at_endpoint(&mut self, index: usize, mut request: Request<Outgoing>) -> Attempt {
+        let Some(endpoint) = self.upstream.endpoints().get(index) else {
+            return Attempt::Unsent(request, Failure::Refused);
+        };
+        self.trace.endpoint = Some(index);
+        let pools = self.ctx.pools;
+        let mut in_flight = endpoint.claim();
+        if let Some(connection) = pools.take(self.upstream, endpoint) {
+            self.begin(true);
+            let spare = retry::spare(&request);
+            let lease = Lease::new(connection, in_flight, pools);
+            match (self.on_connection(lease, request).await, spare) {
+                (Attempt::Unsent(back, _), _) => request = back,
+                (Attempt::Broken(failure), Some(spare)) if failure.retry() == Retry::IfReused => {
+                    request = spare;
+                }
+                (attempt, _) => return attempt,
+            }
+            in_flight = endpoint.claim();
+        }
+        self.begin(false);
+        match crate::upstream::connection::Connection::open(self.upstream, endpoint).await {
+            Ok(connection) => {
+                let lease = Lease::new(connection, in_flight, pools);
+                self.on_connection(lease, request).await
+            }
+            Err(_) => Attempt::Unsent(request, Failure::Refused),
+        }
+    }
+
+    fn begin(&mut self, reused: bool) {
+        self.trace.attempts += 1;
+        self.trace.reused = reused;
+        self.trace.status = None;
+    }
+
+    async fn on_connection(
+        &mut self,
+        mut lease: Lease<Outgoing>,
+        request: Request<Outgoing>,
+    ) -> Attempt {
+        let mut wait = Wait { upload: request.body().upload(), armed: None };
+        let mut response = pin!(lease.connection.send(request));
+        let ended = poll_fn(|cx| {
+            lease.connection.drive(cx);
+            if lease.connection.interim() > INTERIM {
+                return Poll::Ready(Err(Failure::BadResponse));
+            }
+            if let Poll::Ready(ended) = response.as_mut().poll(cx) {
+                return Poll::Ready(Ok(ended));
+            }
+            wait.poll(&mut lease, cx).map(Err)
+        })
+        .await;
+        match ended {
+            Ok(Ok(response)) => self.answered(response, lease),
+            Ok(Err(error)) => unanswered(error),
+            Err(failure) => Attempt::Broken(failure),
+        }
+    }
+
+    fn answered(&mut self, response: Response<Incoming>, lease: Lease<Outgoing>) -> Attempt {
+        self.trace.status = Some(response.status());
+        match response::accept(response, lease, self.trailers) {
+            Ok(response) => Attempt::Answered(response),
+            Err(failure) => Attempt::Broken(failure),
+        }
+    }
+}
+
+fn unanswered(mut error: TrySendError<Request<Outgoing>>) -> Attempt {
+    match error.take_message() {
+        Some(request) => Attempt::Unsent(request, Failure::Failed),
+        None => Attempt::Broken(Failure::from(error.error())),
+    }
+}
+
+/// The wait for a response's head.
+///
+/// It may last for the response timeout after the last progress of the request's body; while it is
+/// the client who keeps the body waiting, that body's own limits hold instead.
+struct Wait {
+    upload: Option<Arc<Upload>>,
+    /// The body's progress when the timer was set.
+    armed: Option<u64>,
+}
+
+impl Wait {
+    fn poll(&mut self, lease: &mut Lease<Outgoing>, cx: &mut Context<'_>) -> Poll<Failure> {
+        let connection = &mut lease.connection;
+        let time = connection.upstream().timeouts().response;
+        let steps = self.upload.as_ref().map_or(0, |upload| upload.steps());
+        if self.armed != Some(steps) {
+            self.armed = Some(steps);
+            connection.arm(time);
+        }
+        if connection.poll_timer(cx).is_ready() {
+            let awaits_client = self.upload.as_ref().is_some_and(|upload| upload.awaits_client());
+            connection.arm(time);
+            if !awaits_client || connection.poll_timer(cx).is_ready() {
+                return Poll::Ready(Failure::TimedOut);
+            }
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,127 @@
+//! What goes wrong on the upstream's side, and what it is called.
+
+use std::time::Duration;
+
+use super::support::*;
+use tokio::net::TcpListener;
+
+async fn closed_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_refused_connection_moves_on_to_the_next_endpoint() {
+    let upstream = Script::start(|_| ok("here")).await;
+    let (one, two) = (closed_port().await, closed_port().await);
+    let mut gateway = Gateway::start(&[one, two, upstream.port]).await;
+    for path in ["/a", "/b", "/c", "/d"] {
+        // A POST as well: nothing of it was sent.
+        assert_eq!(gateway.post(path, "body").await.text(), "here");
+        let trace = gateway.trace().await;
+        assert_eq!(trace.endpoint, Some(2));
+        assert!(trace.attempts <= 3);
+    }
+    assert_eq!(upstream.received().len(), 4);
+}
+
+#[tokio::test]
+async fn no_more_than_three_endpoints_are_tried() {
+    let mut ports = Vec::new();
+    for _ in 0..5 {
+        ports.push(closed_port().await);
+    }
+    let mut gateway = Gateway::start(&ports).await;
+    assert_eq!(gateway.get("/").await.verdict(), "upstream_refused");
+    assert_eq!(gateway.trace().await.attempts, 3);
+    let mut gateway = Gateway::start(&ports[..1]).await;
+    assert_eq!(gateway.get("/").await.verdict(), "upstream_refused");
+    assert_eq!(gateway.trace().await.attempts, 1);
+    assert_eq!(gateway.upstream.in_flight(), 0);
+    assert_eq!(Gateway::start(&[]).await.get("/").await.verdict(), "upstream_refused");
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_times_out() {
+    let mut upstream = Script::start(|_| reply("", Then::Stall)).await;
+    let mut setup = Setup::on(&[upstream.port]);
+    setup.settings.timeouts.response = Duration::from_millis(50);
+    let gateway = setup.start().await;
+    assert_eq!(gateway.get("/").await.verdict(), "upstream_timeout");
+    assert_eq!(gateway.post("/", "body").await.verdict(), "upstream_timeout");
+    upstream.connection_ended().await;
+    upstream.connection_ended().await;
+    assert_eq!(upstream.received().len(), 2);
+}
+
+#[tokio::test]
+async fn an_upstream_that_closes_without_an_answer_failed() {
+    for text in ["", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        let upstream = Script::start(move |_| reply(text, Then::Close)).await;
+        let gateway = Gateway::start(&[upstream.port]).await;
+        assert_eq!(gateway.get("/").await.verdict(), "upstream_failed", "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_with_two_readings_is_refused() {
+    let many = "X: y\r\n".repeat(101);
+    let long = format!("X: {}\r\n", "y".repeat(70_000));
+    for text in [
+        "SSH-2.0-OpenSSH_9.9\r\n",
+        "HTTP/2.0 200 OK\r\n\r\n",
+        "HTTP/1.1 99999 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nNo colon\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: y\r\n folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nabc",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: abc\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        &format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
+        &format!("HTTP/1.1 200 OK\r\n{long}\r\n"),
+    ] {
+        let owned = text.to_owned();
+        let upstream = Script::start(move |_| reply(&owned, Then::Stall)).await;
+        let gateway = Gateway::start(&[upstream.port]).await;
+        let shown = text.get(..100).unwrap_or(text);
+        assert_eq!(gateway.get("/").await.verdict(), "upstream_bad_response", "{shown}");
+        assert_eq!(gateway.upstream.open_connections(), 0);
+        assert_eq!(upstream.received().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn interim_responses_are_counted() {
+    for (count, verdict) in [(1, "200"), (16, "200"), (17, "upstream_bad_response")] {
+        let text = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count)
+            + "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let upstream = Script::start(move |_| reply(&text, Then::KeepAlive)).await;
+        let gateway = Gateway::start(&[upstream.port]).await;
+        for _ in 0..2 {
+            assert_eq!(gateway.get("/").await.verdict(), verdict);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_asked_for_are_no_response() {
+    // A second response behind the first, as a poisoned pool would need it.
+    let upstream = Script::start(|request| match request.connection {
+        0 => reply(
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+            Then::Stall,
+        ),
+        _ => ok("2"),
+    })
+    .await;
+    let gateway = Gateway::start(&[upstream.port]).await;
+    assert_eq!(gateway.get("/").await.text(), "1");
+    assert_eq!(gateway.post("/", "x").await.text(), "2");
+    assert_eq!(upstream.received()[1].connection, 1);
+}

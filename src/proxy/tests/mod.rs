@@ -1,0 +1,7 @@
+//! Forwarding over real sockets: a gateway of one route, raw upstreams, raw clients.
+
+mod bodies;
+mod failures;
+mod heads;
+mod reuse;
+mod support;

@@ -1,0 +1,147 @@
+//! The idle connections of one worker.
+//!
+//! Owns connections between two requests: at most the worker's share of `idle_connections` per
+//! upstream, the one used last taken first (so that the others reach their idle deadline), and
+//! closed when that deadline has passed, when the endpoint has closed them, or when their upstream
+//! is no longer configured. The mutex is there for `Sync` only: one worker uses a pool, and holds
+//! it for no longer than a look-up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Body;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::endpoint::InFlight;
+use super::{Endpoint, Upstream};
+
+/// The idle connections of one worker, by upstream.
+#[derive(Debug)]
+pub struct Pools<B: Body + 'static> {
+    idle: Mutex<BTreeMap<u64, VecDeque<Idle<B>>>>,
+    workers: NonZeroUsize,
+}
+
+/// A connection that waits; the newest stand at the back of their queue.
+#[derive(Debug)]
+struct Idle<B: Body + 'static> {
+    connection: Box<Connection<B>>,
+    since: Instant,
+}
+
+/// A connection in use with the count of its request: dropped, the connection is closed; given
+/// back, the next request may use it.
+#[derive(Debug)]
+pub(crate) struct Lease<B: Body + 'static> {
+    pub(crate) connection: Box<Connection<B>>,
+    pools: Arc<Pools<B>>,
+    _in_flight: InFlight,
+}
+
+impl<B> Pools<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// An empty pool for one of `workers` workers, each of which keeps an equal share of an
+    /// upstream's idle connections: a shared count would be one more contended cache line.
+    pub fn new(workers: NonZeroUsize) -> Self {
+        Self { idle: Mutex::default(), workers }
+    }
+
+    /// The connection to `endpoint` that was used last, open as far as is known.
+    ///
+    /// # Race window
+    /// The endpoint may close it at this very moment; whoever sends on it must be prepared for that.
+    pub(crate) fn take(
+        &self,
+        upstream: &Upstream,
+        endpoint: &Endpoint,
+    ) -> Option<Box<Connection<B>>> {
+        let mut idle = self.idle.lock();
+        let waiting = idle.get_mut(&upstream.id())?;
+        let now = Instant::now();
+        loop {
+            let at = waiting.iter().rposition(|i| i.connection.endpoint() == endpoint.id())?;
+            let mut found = waiting.remove(at)?;
+            if now.duration_since(found.since) >= upstream.timeouts().idle {
+                // What stands before it has waited longer still.
+                waiting.drain(..at);
+                return None;
+            }
+            if found.connection.settle() {
+                return Some(found.connection);
+            }
+        }
+    }
+
+    /// Keeps an idle connection, in the place of the oldest if there is no room.
+    fn put(&self, connection: Box<Connection<B>>) {
+        let upstream = connection.upstream();
+        let room = upstream.idle_connections().div_ceil(self.workers.get());
+        if room == 0 {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        let waiting = idle.entry(upstream.id()).or_default();
+        if waiting.len() >= room {
+            waiting.pop_front();
+        }
+        waiting.push_back(Idle { connection, since: Instant::now() });
+    }
+
+    /// Closes what is past its idle deadline or was closed by its endpoint.
+    ///
+    /// To be called a few times a second: there is no timer per idle connection.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.lock().retain(|_, waiting| {
+            waiting.retain_mut(|idle| {
+                let deadline = idle.connection.upstream().timeouts().idle;
+                now.duration_since(idle.since) < deadline && idle.connection.settle()
+            });
+            !waiting.is_empty()
+        });
+    }
+
+    /// Closes the idle connections of every upstream that is not one of `upstreams`.
+    ///
+    /// Those in use come back later, are taken by nobody and end at their idle deadline.
+    pub fn retain(&self, upstreams: &[Arc<Upstream>]) {
+        let kept = |id: u64| upstreams.iter().any(|upstream| upstream.id() == id);
+        self.idle.lock().retain(|id, _| kept(*id));
+    }
+
+    /// Idle connections to `upstream`.
+    pub fn idle(&self, upstream: &Upstream) -> usize {
+        self.idle.lock().get(&upstream.id()).map_or(0, VecDeque::len)
+    }
+}
+
+impl<B> Lease<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    pub(crate) fn new(
+        connection: Box<Connection<B>>,
+        in_flight: InFlight,
+        pools: &Arc<Pools<B>>,
+    ) -> Self {
+        Self { connection, pools: Arc::clone(pools), _in_flight: in_flight }
+    }
+
+    /// Ends the exchange: the connection is kept if it is ready for another request, else closed.
+    ///
+    /// It is not ready when either message is incomplete or either side said `close`.
+    pub(crate) fn give_back(mut self) {
+        if self.connection.settle() {
+            self.pools.put(self.connection);
+        }
+    }
+}
