@@ -1,0 +1,140 @@
+//! The seam to whoever answers requests, and the bookkeeping around each answer.
+//!
+//! Hyper calls a [`Handler`] once for each request. What it returns is wrapped, so that the
+//! connection knows how many exchanges are alive: until the last byte of a response was taken,
+//! the exchange is, whatever the handler did.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::{HttpService, service_fn};
+use hyper::{Request, Response};
+
+use super::activity::{Activity, Stall};
+use super::connection::{ConnectionInfo, Protocol};
+
+/// Answers requests.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// What a response's body is.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static;
+
+    /// Answers one request. Dropped before it is done if the client takes the request back.
+    fn handle(
+        &self,
+        connection: &Arc<ConnectionInfo>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// A request's head was refused before it was one: malformed or too long (hyper has answered),
+    /// or not complete in time (we have). For the record that every answer gets.
+    fn refused_head(&self, connection: &Arc<ConnectionInfo>, refused: RefusedHead);
+}
+
+/// A head that never became a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedHead {
+    /// 400, 408 or 431.
+    pub status: u16,
+    /// From its first byte to its refusal.
+    pub elapsed: Duration,
+}
+
+/// What one connection's exchanges share.
+#[derive(Debug)]
+pub(super) struct Shared<H> {
+    pub(super) handler: H,
+    pub(super) info: Arc<ConnectionInfo>,
+}
+
+/// The service that hyper calls for each request of a connection.
+pub(super) fn service<H: Handler>(
+    shared: &Arc<Shared<H>>,
+) -> impl HttpService<Incoming, ResBody = Answer<H::Body>, Error = Infallible, Future: Send + 'static>
++ Send
++ 'static {
+    let shared = Arc::clone(shared);
+    service_fn(move |request: Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        let mut call = Call::begin(&shared.info, !request.body().is_end_stream());
+        async move {
+            let mut response = shared.handler.handle(&shared.info, request).await;
+            call.responded = true;
+            if call.activity.is_draining() && shared.info.protocol == Protocol::Http1 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Answer { body, call }))
+        }
+    })
+}
+
+/// An exchange that is alive.
+struct Call {
+    activity: Arc<Activity>,
+    responded: bool,
+    stall: Option<Arc<Stall>>,
+}
+
+impl Call {
+    fn begin(info: &ConnectionInfo, has_body: bool) -> Self {
+        let activity = Arc::clone(&info.activity);
+        activity.begin(has_body);
+        let stall = match info.protocol {
+            Protocol::Http1 => None,
+            Protocol::Http2 => {
+                let stall = Stall::new();
+                *activity.beginning.lock() = Some(Arc::clone(&stall));
+                Some(stall)
+            }
+        };
+        Self { activity, responded: false, stall }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.activity.end(self.responded);
+    }
+}
+
+/// A handler's body with the exchange that it ends.
+pub(super) struct Answer<B> {
+    body: B,
+    call: Call,
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if let Some(stall) = &this.call.stall {
+            match &frame {
+                Poll::Pending => stall.waiting(),
+                Poll::Ready(_) => stall.handed_out(),
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
