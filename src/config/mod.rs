@@ -1,1 +1,73 @@
-//! (skeleton: replaced by the module's first commit)
+//! What the operator wrote: the configuration file as plain data, every value with its place.
+//!
+//! Each table is defined once, by `table!`: its struct, its reader, its known keys, its defaults,
+//! the reference page and the JSON Schema all come from that one definition. Nothing here knows a
+//! runtime type, and only [`load`] touches a file. What the file says is trusted as the operator's
+//! wish, but not as well-formed: every problem becomes a [`Diagnostic`], all of them at once, and
+//! none of them shows a secret.
+
+#[macro_use]
+mod table;
+
+mod address;
+mod admin;
+mod check;
+mod describe;
+mod diagnostic;
+mod expand;
+mod issuer;
+mod listener;
+mod load;
+mod mask;
+mod nearest;
+mod node;
+mod reference;
+mod require;
+mod route;
+mod scalar;
+mod schema;
+mod server;
+mod unsupported;
+mod upstream;
+mod walk;
+
+pub use address::{Address, Endpoint, UpstreamRef};
+pub use admin::{AccessFormat, Admin, Cache, Level, Log, LogFormat};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
+pub use issuer::{
+    Algorithms, AnyIssuer, Audience, Issuer, NamePairs, Preset, Refresh, SecretEncoding,
+};
+pub use listener::{CertificatePair, Listener, ListenerTls, Protocol, TlsVersion, UnknownName};
+pub use load::{Environment, Loaded, load, parse};
+pub use reference::reference;
+pub use require::{ClaimRule, RequireTable};
+pub use route::{CacheControl, Errors, Issuers, Route};
+pub use scalar::{OneOrMany, Secret, Size, Spanned};
+pub use schema::schema;
+pub use server::{Folder, MaxHeaders, Server, Spool, Underscores, Workers};
+pub use upstream::{Balance, Kind, Upstream};
+
+table! {
+    /// The whole file.
+    pub struct Config {
+        /// Where clients connect.
+        listeners as "listener": Vec<Listener>, required;
+        /// Whose tokens count.
+        issuers as "issuer": Vec<Issuer>, default({});
+        /// Where requests go.
+        upstreams as "upstream": Vec<Upstream>, default({});
+        /// What is allowed, and what then happens.
+        routes as "route": Vec<Route>, required;
+        /// Limits and deadlines of the whole process.
+        server: Server, default({});
+        /// What is kept in memory.
+        cache: Cache, default({});
+        /// The address of metrics, health and state.
+        admin: Admin, default({});
+        /// What is logged, and how.
+        log: Log, default({});
+    }
+}
+
+#[cfg(test)]
+mod tests;

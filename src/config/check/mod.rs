@@ -1,0 +1,195 @@
+//! Rules that span keys and tables.
+//!
+//! Each rule reports all it finds and none stops another. Where a table could not be read whole,
+//! nothing in it is called missing: the real mistake has been told already.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::nearest::nearest;
+use super::node::{Node, NodeKind};
+use super::walk::Walk;
+use super::{Address, Config, Diagnostic, Listener, Protocol, Server, Spanned};
+
+mod issuer;
+mod route;
+
+/// Checks what no single value shows.
+pub(super) fn rules(config: &Config, document: &Node, walk: &mut Walk<'_>) {
+    let names = Names::of(document);
+    listeners(&config.listeners, &names, walk);
+    for one in &config.issuers {
+        issuer::rules(one, walk);
+    }
+    route::rules(config, &names, walk);
+    server(&config.server, walk);
+    addresses(config, walk);
+}
+
+/// The names that tables have in the file, whether or not the tables could be read.
+struct Names<'n> {
+    issuers: Vec<&'n str>,
+    listeners: Vec<&'n str>,
+    upstreams: Vec<&'n str>,
+}
+
+impl<'n> Names<'n> {
+    fn of(document: &'n Node) -> Self {
+        Self {
+            issuers: names(document, "issuer"),
+            listeners: names(document, "listener"),
+            upstreams: names(document, "upstream"),
+        }
+    }
+}
+
+fn names<'n>(document: &'n Node, key: &str) -> Vec<&'n str> {
+    let NodeKind::Table(entries) = &document.kind else {
+        return Vec::new();
+    };
+    let table = entries.iter().find(|entry| entry.key.value == key).map(|entry| &entry.node.kind);
+    let Some(NodeKind::Table(named)) = table else {
+        return Vec::new();
+    };
+    named.iter().map(|entry| entry.key.as_str()).collect()
+}
+
+/// Reports a name that no table has.
+fn known(
+    name: &Spanned<String>,
+    kind: &str,
+    names: &[&str],
+    path: &str,
+    walk: &mut Walk<'_>,
+) -> bool {
+    if names.contains(&name.as_str()) {
+        return true;
+    }
+    let message = format!("there is no {kind} {}", walk.shown(name));
+    let hint = match (nearest(name, names.iter().copied()), names) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => format!("add a table `[{kind}.NAME]`"),
+        (None, names) => format!("there are: {}", names.join(", ")),
+    };
+    report(walk, &name.span, path, message, &hint);
+    false
+}
+
+fn report(
+    walk: &mut Walk<'_>,
+    span: &Range<usize>,
+    path: &str,
+    message: impl Into<String>,
+    hint: &str,
+) {
+    walk.report(Diagnostic::error(span.clone(), message).path(path).hint(hint));
+}
+
+fn listeners(listeners: &[Listener], names: &Names<'_>, walk: &mut Walk<'_>) {
+    if names.listeners.is_empty() {
+        let problem = Diagnostic::of_file("there is no `[listener.NAME]`");
+        walk.report(problem.path("listener").hint("add one, with its `address`"));
+    }
+    for listener in listeners {
+        let path = format!("listener.{}", listener.name.value);
+        if let Some(target) = &listener.redirect_to
+            && known(target, "listener", &names.listeners, &format!("{path}.redirect_to"), walk)
+        {
+            redirect(listener, target, listeners, walk);
+        }
+        let plain = listener.tls.is_none() && !walk.is_incomplete(&listener.span);
+        if let Some(protocols) = &listener.protocols
+            && plain
+            && protocols.contains(&Protocol::H2)
+        {
+            let hint = "add `[listener.NAME.tls]`, or leave `protocols` out";
+            report(walk, &protocols.span, &format!("{path}.protocols"), "h2 needs TLS", hint);
+        }
+    }
+}
+
+fn redirect(
+    from: &Listener,
+    target: &Spanned<String>,
+    listeners: &[Listener],
+    walk: &mut Walk<'_>,
+) {
+    let path = format!("listener.{}.redirect_to", from.name.value);
+    let onward = listeners.iter().find(|one| one.name.value == target.value);
+    if target.value == from.name.value {
+        report(
+            walk,
+            &target.span,
+            &path,
+            "a listener cannot redirect to itself",
+            "name another one",
+        );
+    } else if onward.is_some_and(|one| one.redirect_to.is_some()) {
+        let message = format!("listener {} redirects too", walk.shown(target));
+        report(walk, &target.span, &path, message, "name the listener at the end");
+    } else if let Some(Address::Unix(_)) =
+        onward.filter(|one| one.public_port.is_none()).map(|one| &one.address.value)
+    {
+        let message = format!(
+            "listener {} is a unix socket, to which no client can be sent",
+            walk.shown(target)
+        );
+        report(walk, &target.span, &path, message, "give it a `public_port`");
+    }
+}
+
+fn server(server: &Server, walk: &mut Walk<'_>) {
+    let headers = &server.max_headers;
+    if headers.line > headers.size {
+        let message = "`line` is larger than `size`, the limit of all lines together";
+        report(walk, &headers.span, "server.max_headers", message, "raise `size`, or lower `line`");
+    }
+    header_name(&server.request_id, "server.request_id", walk);
+    for name in &server.allow_headers {
+        if header_name(name, "server.allow_headers", walk) && !name.contains('_') {
+            let message = format!("{} has no `_`", walk.shown(name));
+            let hint = "only names with `_` are dropped; others pass anyway";
+            report(walk, &name.span, "server.allow_headers", message, hint);
+        }
+    }
+}
+
+/// Whether it is a header's name (RFC 9110 5.1, a token) of bearable length.
+fn header_name(name: &Spanned<String>, path: &str, walk: &mut Walk<'_>) -> bool {
+    let good = is_token(name) && name.len() <= 128;
+    if !good {
+        let message = format!("{} is not a header's name", walk.shown(name));
+        report(walk, &name.span, path, message, "letters, digits and `-`, at most 128");
+    }
+    good
+}
+
+/// RFC 9110 5.6.2.
+fn is_token(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(good)
+}
+
+/// Two sockets cannot be bound to one address.
+fn addresses(config: &Config, walk: &mut Walk<'_>) {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let listeners =
+        config.listeners.iter().map(|one| (format!("listener.{}", one.name.value), &one.address));
+    for (table, address) in listeners.chain([("admin".to_owned(), &config.admin.address)]) {
+        if matches!(address.value, Address::Tcp { port: 0, .. }) {
+            // The system chooses; two such addresses differ.
+            continue;
+        }
+        let path = format!("{table}.address");
+        if let Some(other) = seen.insert(format!("{:?}", address.value), table) {
+            let message = format!("`[{other}]` has this address already");
+            report(
+                walk,
+                &address.span,
+                &path,
+                message,
+                "every listener needs an address of its own",
+            );
+        }
+    }
+}

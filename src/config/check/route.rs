@@ -1,0 +1,161 @@
+//! Rules of routes: one action each, names that exist, and nobody let in by an oversight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::node::quoted;
+use super::super::walk::Walk;
+use super::super::{Config, Diagnostic, Issuers, Route, Severity, Spanned, UpstreamRef};
+use super::{Names, is_token, known, report};
+
+/// Checks every route, then what no route uses.
+pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
+    for (place, route) in config.routes.iter().enumerate() {
+        let path = format!("route[{place}]");
+        action(route, &path, walk);
+        references(route, names, &path, walk);
+        methods(route, &path, walk);
+        protection(route, names, &path, walk);
+    }
+    duplicates(&config.routes, walk);
+    if walk.problems.iter().all(|one| one.severity == Severity::Warning) {
+        unused(config, walk);
+    }
+}
+
+/// Exactly one thing happens.
+fn action(route: &Route, path: &str, walk: &mut Walk<'_>) {
+    match (&route.upstream, &route.static_root) {
+        (Some(_), Some(folder)) => {
+            let hint = "make two routes of it, or leave one of them out";
+            report(walk, &folder.span, path, "both `upstream` and `static` are given", hint);
+        }
+        (None, None) if !walk.is_incomplete(&route.span) => {
+            let hint = "say `upstream = \"NAME\"`, or `static = \"FOLDER\"`";
+            report(walk, &route.span, path, "this route does nothing", hint);
+        }
+        (_, _) => {}
+    }
+    if let (Some(fallback), Some(_), None) = (&route.fallback, &route.upstream, &route.static_root)
+    {
+        let path = format!("{path}.fallback");
+        report(walk, &fallback.span, &path, "`fallback` is for `static` routes", "leave it out");
+    }
+}
+
+fn references(route: &Route, names: &Names<'_>, path: &str, walk: &mut Walk<'_>) {
+    if let Some(upstream) = &route.upstream
+        && let UpstreamRef::Name(name) = &upstream.value
+    {
+        let name = Spanned { value: name.clone(), span: upstream.span.clone() };
+        known(&name, "upstream", &names.upstreams, &format!("{path}.upstream"), walk);
+    }
+    for listener in route.listeners.iter().flatten() {
+        known(listener, "listener", &names.listeners, &format!("{path}.listeners"), walk);
+    }
+    if let Some(Issuers::Named(issuers)) = route.issuers.as_ref().map(|issuers| &issuers.value) {
+        for issuer in issuers {
+            known(issuer, "issuer", &names.issuers, &format!("{path}.issuers"), walk);
+        }
+    }
+}
+
+fn methods(route: &Route, path: &str, walk: &mut Walk<'_>) {
+    for method in route.methods.iter().flatten() {
+        let hint = if !is_token(method) || method.len() > 32 {
+            "a method is a short word such as `GET`"
+        } else if method.as_str() == "CONNECT" || method.as_str() == "TRACE" {
+            "CONNECT and TRACE are always refused"
+        } else if method.chars().any(|c| c.is_ascii_lowercase()) {
+            "methods are written in capital letters"
+        } else {
+            continue;
+        };
+        let message = format!("{} is not a method that a route can take", walk.shown(method));
+        report(walk, &method.span, &format!("{path}.methods"), message, hint);
+    }
+}
+
+/// Who may: everybody, or the bearers of certain tokens, but never by an oversight.
+fn protection(route: &Route, names: &Names<'_>, path: &str, walk: &mut Walk<'_>) {
+    if route.public {
+        if let Some(issuers) = &route.issuers {
+            let hint = "a public route reads no token: leave out `public` or `issuers`";
+            report(walk, &issuers.span, path, "`public` and `issuers` contradict each other", hint);
+        }
+        if let Some(require) = route.require.first() {
+            let hint = "a public route reads no token: leave out `public` or `require`";
+            report(walk, &require.span, path, "`public` and `require` contradict each other", hint);
+        }
+    } else if walk.is_incomplete(&route.span) {
+        // `public` may have been what was not understood.
+    } else if names.issuers.is_empty() {
+        let hint = "add an `[issuer.NAME]`, or say `public = true`";
+        report(
+            walk,
+            &route.span,
+            path,
+            "this route asks for a token, but there is no issuer",
+            hint,
+        );
+    } else if route.issuers.is_none() && names.issuers.len() > 1 {
+        let hint = format!("issuers = [\"{}\"], or \"all\"", names.issuers.first().unwrap_or(&""));
+        report(walk, &route.span, path, "whose tokens this route takes is not said", &hint);
+    }
+}
+
+/// Names stand in logs and metrics: two routes of one name could not be told apart.
+fn duplicates(routes: &[Route], walk: &mut Walk<'_>) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (place, route) in routes.iter().enumerate() {
+        let name = route.effective_name();
+        let span = route.name.as_ref().map_or(&route.path.span, |name| &name.span);
+        if let Some(first) = seen.get(&name) {
+            let made = Spanned { value: name, span: span.clone() };
+            let parts = route.hosts.iter().chain(route.methods.iter().flatten());
+            let whole = parts.chain([&made]).all(|part| walk.shown(part).starts_with('`'));
+            let shown = if whole { walk.shown(&made) } else { "like this".to_owned() };
+            let message = format!("route[{first}] is named {shown} too");
+            report(
+                walk,
+                span,
+                &format!("route[{place}]"),
+                message,
+                "give one of them another `name`",
+            );
+        } else {
+            seen.insert(name, place);
+        }
+    }
+}
+
+/// What no route uses was probably meant to be used.
+fn unused(config: &Config, walk: &mut Walk<'_>) {
+    let mut upstreams = BTreeSet::new();
+    let mut issuers = BTreeSet::new();
+    let mut all = false;
+    for route in &config.routes {
+        if let Some(UpstreamRef::Name(name)) = route.upstream.as_ref().map(|one| &one.value) {
+            upstreams.insert(name.as_str());
+        }
+        match route.issuers.as_ref().map(|issuers| &issuers.value) {
+            Some(Issuers::Named(names)) => issuers.extend(names.iter().map(|name| name.as_str())),
+            Some(Issuers::All) => all = true,
+            None => all |= !route.public,
+        }
+    }
+    let upstream = config.upstreams.iter().map(|one| ("upstream", &one.name));
+    let issuer = config.issuers.iter().map(|one| ("issuer", &one.name));
+    for (kind, name) in upstream.chain(issuer) {
+        let used = match kind {
+            "upstream" => upstreams.contains(name.as_str()),
+            _ => all || issuers.contains(name.as_str()),
+        };
+        if !used {
+            let message = format!("no route uses {kind} {}", quoted(name));
+            walk.report(
+                Diagnostic::warning(name.span.clone(), message)
+                    .path(format!("{kind}.{}", name.value)),
+            );
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `[[route]]`: what is allowed, and what then happens.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::describe::Shape;
+use super::node::Node;
+use super::walk::{Value, Walk};
+use super::{RequireTable, Size, Spanned, UpstreamRef};
+
+table! {
+    /// What is allowed, and what then happens. A route wins over another if it is at least as
+    /// specific in host (exact, then `*.host`, then any) and in path (exact, then the longer
+    /// `/a/*`, then the shorter). Every route asks for a valid token unless it says
+    /// `public = true`.
+    pub struct Route {
+        /// Unique; stands in logs and metrics.
+        name: Option<Spanned<String>>, optional("host, path and methods as written");
+        /// A path, or a prefix of whole segments: `/a/*` matches `/a`, `/a/` and `/a/x`, never
+        /// `/ab`.
+        path: Spanned<String>, required;
+        /// `example.com`, or `*.example.com` for every name below it.
+        hosts: Vec<Spanned<String>>, default([]);
+        /// GET implies HEAD.
+        methods: Option<Vec<Spanned<String>>>, optional("every method but CONNECT and TRACE");
+        /// Names of the listeners where the route exists.
+        listeners: Option<Vec<Spanned<String>>>, optional("all");
+        /// The name of an upstream, or the URL of an endpoint.
+        upstream: Option<Spanned<UpstreamRef>>, optional("either this or `static` is required");
+        /// A folder to serve: no listing, no dotfiles, no way out by symlink.
+        static_root as "static": Option<Spanned<PathBuf>>, optional("either this or `upstream` is required");
+        /// No token is asked for; one that is sent is neither read nor removed. Identity headers
+        /// are removed.
+        public: bool, default(false);
+        /// Names of issuers, or `"all"`.
+        issuers: Option<Spanned<Issuers>>, optional("the only issuer; required if there are several");
+        /// What the token must claim: all named claims; per claim a value, a list (any of), or
+        /// `{ any = [], all = [], none = [] }`. A list of tables means "or". A name that begins
+        /// with `/` is a JSON Pointer; `scope` splits at spaces and reads `scp` too.
+        require: Vec<RequireTable>, default([]);
+        /// Longer request bodies are refused.
+        max_body: Size, default("10MiB"), limits("0B", "1TiB");
+        /// How refusals are written: `auto` asks the issuer's preset, then the Accept header.
+        errors: Errors, default("auto");
+        /// Cache-Control of static files. `auto`: hashed names immutable for a year, HTML
+        /// no-cache, else 60 s.
+        cache_control: CacheControl, default("auto");
+        /// What stands for a folder.
+        index: Vec<String>, default(["index.html"]);
+        /// The file for paths that name none, for requests that accept text/html and name no file
+        /// extension.
+        fallback: Option<Spanned<String>>, optional("404");
+    }
+}
+
+impl Route {
+    /// The written name, else hosts, path and methods as written.
+    pub fn effective_name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.value.clone();
+        }
+        let hosts: Vec<&str> = self.hosts.iter().map(|host| host.as_str()).collect();
+        let mut name = hosts.join(",");
+        name.push_str(&self.path);
+        if let Some(methods) = &self.methods {
+            for (place, method) in methods.iter().enumerate() {
+                name.push(if place == 0 { ' ' } else { ',' });
+                name.push_str(method);
+            }
+        }
+        name
+    }
+}
+
+/// Whose tokens a route takes.
+#[derive(Clone, Debug)]
+pub enum Issuers {
+    /// Those of every issuer.
+    All,
+    /// Those of these issuers.
+    Named(Vec<Spanned<String>>),
+}
+
+words! {
+    /// How refusals are written.
+    pub enum Errors {
+        /// As the issuer's preset and the request's Accept header say.
+        Auto = "auto",
+        /// RFC 9457 problem details.
+        Problem = "problem",
+        /// As Django REST framework with simplejwt writes them.
+        Drf = "drf",
+        /// A small page.
+        Html = "html",
+        /// No body.
+        Empty = "empty",
+    }
+}
+
+/// Cache-Control of a route's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheControl {
+    /// By name and type of the file.
+    Auto,
+    /// This value for all.
+    Text(String),
+}
+
+impl Value for Issuers {
+    fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
+        match node.text() {
+            Some(text) if text.value == "all" => Some(Self::All),
+            Some(_) | None => Vec::read(node, walk).map(Self::Named),
+        }
+    }
+
+    fn shape() -> Shape {
+        let list = Vec::<String>::shape();
+        Shape::new(
+            "list of names, or `\"all\"`",
+            json!({ "anyOf": [list.schema, { "const": "all" }] }),
+        )
+    }
+}
+
+impl Value for CacheControl {
+    fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
+        let text = String::read(node, walk)?;
+        if text.chars().any(|c| !matches!(c, ' '..='~')) {
+            walk.wrong(
+                &node.span,
+                "not a header's value",
+                "only printable ASCII may stand in a header",
+            );
+            return None;
+        }
+        Some(if text == "auto" { Self::Auto } else { Self::Text(text) })
+    }
+
+    fn shape() -> Shape {
+        Shape::new("`\"auto\"`, or the header's value", String::shape().schema)
+    }
+}

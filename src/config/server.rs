@@ -1,0 +1,140 @@
+//! `[server]`: limits and deadlines of the whole process.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::describe::Shape;
+use super::node::Node;
+use super::walk::{Value, Walk};
+use super::{Size, Spanned};
+
+table! {
+    /// Limits and deadlines of the whole process.
+    pub struct Server {
+        /// Data-plane threads; `auto` is one per core. A change needs a restart.
+        workers: Workers, default("auto"), limits(1, 1024);
+        /// Until the TLS handshake is done.
+        handshake_timeout: Duration, default("10s"), limits("100ms", "10m");
+        /// From the first byte of a request to the end of its head.
+        header_timeout: Duration, default("10s"), limits("100ms", "10m");
+        /// Without progress of a request's body; after 10 s also less than 1 KiB/s.
+        body_timeout: Duration, default("30s"), limits("100ms", "1h");
+        /// Without progress of a response.
+        write_timeout: Duration, default("30s"), limits("100ms", "1h");
+        /// Idle client connections are closed after this.
+        idle_timeout: Duration, default("75s"), limits("100ms", "1d");
+        /// How long exchanges in flight get to finish at shutdown.
+        shutdown_timeout: Duration, default("25s"), limits("0s", "1d");
+        /// How long the listeners stay open after SIGTERM, while `/readyz` already says 503.
+        pre_drain: Duration, default("0s"), limits("0s", "10m");
+        /// Client connections in all. At the limit the longest idle one is closed first.
+        max_connections: usize, default(10000), limits(1, 10000000);
+        /// Client connections per address; 0 is no limit.
+        max_connections_per_ip: usize, default(0), limits(0, 10000000);
+        /// Limits of a request's head.
+        max_headers: MaxHeaders, default({});
+        /// Concurrent streams of an HTTP/2 connection.
+        max_streams: u32, default(100), limits(1, 10000);
+        /// What happens to header names with `_`, which many application servers read as `-`.
+        underscore_headers: Underscores, default("drop");
+        /// Header names with `_` that may pass.
+        allow_headers: Vec<Spanned<String>>, default([]);
+        /// The header that carries the request's id, to the application and back.
+        request_id: Spanned<String>, default("X-Request-Id");
+        /// Room for buffered bodies, in all. When it is full: 503.
+        spool: Spool, default({});
+    }
+}
+
+table! {
+    /// Limits of a request's head.
+    pub struct MaxHeaders {
+        /// Header lines.
+        count: usize, default(90), limits(1, 1000);
+        /// All header lines together.
+        size: Size, default("32KiB"), limits("1KiB", "1MiB");
+        /// One header line, and the request target.
+        line: Size, default("8KiB"), limits("256B", "1MiB");
+    }
+}
+
+table! {
+    /// Room for buffered bodies, in all.
+    pub struct Spool {
+        /// In memory.
+        memory: Size, default("64MiB"), limits("0B", "1TiB");
+        /// On disk, in files without a name.
+        disk: Size, default("1GiB"), limits("0B", "1PiB");
+        /// The folder of those files; empty is the system's temporary folder.
+        dir: Folder, default("");
+    }
+}
+
+/// How many data-plane threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One per core.
+    Auto,
+    /// This many.
+    Count(usize),
+}
+
+words! {
+    /// What happens to header names with `_`.
+    pub enum Underscores {
+        /// The header is dropped.
+        Drop = "drop",
+        /// The request is refused.
+        Reject = "reject",
+    }
+}
+
+/// A folder, or none where the file says `""`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(Option<PathBuf>);
+
+impl Folder {
+    /// The folder, absolute.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.as_deref()
+    }
+}
+
+impl Value for Workers {
+    fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
+        match node.text() {
+            Some(text) if text.value == "auto" => Some(Self::Auto),
+            Some(_) | None => usize::read(node, walk).map(Self::Count),
+        }
+    }
+
+    fn shape() -> Shape {
+        let count = usize::shape();
+        Shape::new(
+            "`\"auto\"`, or a whole number",
+            json!({ "anyOf": [{ "const": "auto" }, count.schema] }),
+        )
+    }
+
+    fn measure(&self) -> Option<u128> {
+        match self {
+            Self::Auto => None,
+            Self::Count(count) => count.measure(),
+        }
+    }
+}
+
+impl Value for Folder {
+    fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
+        match node.text() {
+            Some(text) if text.value.is_empty() => Some(Self(None)),
+            Some(_) | None => PathBuf::read(node, walk).map(|path| Self(Some(path))),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::new("path, or `\"\"`", json!({ "type": "string" }))
+    }
+}

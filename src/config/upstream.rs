@@ -1,0 +1,88 @@
+//! `[upstream.NAME]`: where requests go.
+
+use std::time::Duration;
+
+use super::{Endpoint, Spanned};
+
+table! {
+    /// Where requests go. The name stands in logs and metrics.
+    pub struct Upstream [name] {
+        /// `http://host:port` or `unix:/path/of.sock`.
+        endpoints: Vec<Spanned<Endpoint>>, required;
+        /// What runs there: `wsgi` means that server's limits, buffering and headers.
+        kind: Kind, default("http");
+        /// How an endpoint is chosen.
+        balance: Balance, default("least_requests");
+        /// Until a connection stands.
+        connect_timeout: Duration, default("3s"), limits("1ms", "5m");
+        /// Until the first byte of the response.
+        response_timeout: Duration, default("60s"), limits("1ms", "1d");
+        /// Between two bytes of the response.
+        read_timeout: Duration, default("60s"), limits("1ms", "1d");
+        /// How long an idle connection is kept. Gunicorn closes its own after 2 s.
+        idle_timeout: Duration, default("1500ms"), limits("0s", "1h");
+        /// Idle connections kept, in all.
+        idle_connections: usize, default(64), limits(0, 65536);
+    }
+}
+
+words! {
+    /// What runs at an upstream's endpoints.
+    pub enum Kind {
+        /// Any HTTP server.
+        Http = "http",
+        /// A WSGI server: bodies of unknown length are gathered first.
+        Wsgi = "wsgi",
+    }
+}
+
+words! {
+    /// How an endpoint is chosen.
+    pub enum Balance {
+        /// The less busy of two at random.
+        LeastRequests = "least_requests",
+        /// One after the other.
+        RoundRobin = "round_robin",
+    }
+}
+
+impl Upstream {
+    /// What a URL in a route stands for: an upstream of that name with every default.
+    pub fn of_url(text: &str, endpoint: &Endpoint) -> Self {
+        Self {
+            name: Spanned { value: text.to_owned(), span: 0..0 },
+            endpoints: vec![Spanned { value: endpoint.clone(), span: 0..0 }],
+            kind: Kind::Http,
+            balance: Balance::LeastRequests,
+            connect_timeout: Duration::from_secs(3),
+            response_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_millis(1500),
+            idle_connections: 64,
+            span: 0..0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Environment, parse};
+
+    #[test]
+    fn a_url_in_a_route_has_the_defaults_of_a_table() {
+        let text = "[listener.a]\naddress = ':0'\n[upstream.u]\nendpoints = ['http://h:1']\n\
+                    [[route]]\npath = '/*'\nupstream = 'u'\npublic = true\n";
+        let loaded = parse("t", text, &Environment::default(), Path::new("/")).unwrap();
+        let written = &loaded.config.upstreams[0];
+        let of_url = Upstream::of_url("u", &written.endpoints[0].value);
+        let settings = |one: &Upstream| {
+            let times =
+                (one.connect_timeout, one.response_timeout, one.read_timeout, one.idle_timeout);
+            (one.kind, one.balance, times, one.idle_connections)
+        };
+        assert_eq!(settings(written), settings(&of_url));
+    }
+}
