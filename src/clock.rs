@@ -113,7 +113,7 @@ mod tests {
     fn a_fixed_clock_moves_only_when_set() {
         let clock = Clock::fixed(UnixTime::from_secs(100));
         assert_eq!(clock.wall().as_secs(), 100);
-        clock.clone().set(UnixTime::from_secs(160));
+        clock.set(UnixTime::from_secs(160));
         assert_eq!(clock.wall().since(UnixTime::from_secs(100)), Duration::from_secs(60));
     }
 

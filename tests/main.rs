@@ -1,1 +1,14 @@
-fn main() {}
+//! The integration tests: raw bytes to real listeners on port 0, one file a subject.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and knows its data"
+)]
+
+/// DESIGN rules: imports, ceilings, where names may stand.
+mod architecture;
+/// What a broken configuration is told, drawn as an operator sees it.
+mod config_errors;

@@ -1,1 +1,225 @@
-//! (skeleton: replaced by the module's first commit)
+//! The immutable runtime view of a configuration: the only folder that sees both what the operator
+//! wrote and the modules that run it.
+//!
+//! [`compile()`] turns a [`Config`] into a [`Snapshot`], reporting every problem at once and
+//! adopting from the running snapshot whatever did not change. [`SnapshotCell`] holds the
+//! installed one. Nothing here changes after it is compiled, but for the live things it points to:
+//! key sets, token cache, health.
+
+pub mod check;
+pub mod compile;
+mod fingerprint;
+mod issuers;
+mod listeners;
+pub mod plan;
+mod routes;
+mod state;
+mod upstreams;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::Method;
+use hyper::header::HeaderName;
+
+use crate::auth::{Issuer, Principal, TokenCache};
+use crate::config::{Config, Source};
+use crate::http::forwarded::Via;
+use crate::http::head::HeadLimits;
+use crate::http::headers::{Asserted, UnderscorePolicy};
+use crate::keys::KeySet;
+use crate::proxy::Spool;
+use crate::route::{Found, Matcher, Table};
+use crate::telemetry::ids::IssuerId;
+use crate::upstream::Upstream;
+
+pub use compile::{Compiled, Surroundings, compile};
+pub use listeners::ListenerSpec;
+use plan::{ListenerPlan, RoutePlan};
+pub use state::RouteRow;
+
+/// One generation of the configuration, ready to serve.
+#[derive(Debug)]
+pub struct Snapshot {
+    config: Arc<Config>,
+    source: Source,
+    /// By slot; slots of removed listeners keep their last plan for the connections still on them.
+    listeners: Vec<Arc<ListenerPlan>>,
+    table: Table<usize>,
+    matchers: Vec<Matcher>,
+    routes: Vec<RoutePlan>,
+    /// For each route, the listeners it names (none if it names none).
+    named_listeners: Vec<Vec<usize>>,
+    issuers: Vec<Arc<Issuer>>,
+    /// The place of each issuer in the metric tables, and in this list by its fingerprint.
+    issuer_ids: Vec<IssuerId>,
+    issuers_by_fingerprint: HashMap<u64, usize>,
+    upstreams: Vec<Arc<Upstream>>,
+    asserted: Asserted,
+    underscores: (UnderscorePolicy, Vec<HeaderName>),
+    head_limits: HeadLimits,
+    request_id: HeaderName,
+    via: Via,
+    spool: Arc<Spool>,
+    tokens: Arc<TokenCache>,
+    /// Issuer, fingerprint and key set, for the next reload to adopt.
+    key_sets: Vec<(String, u64, Arc<KeySet>)>,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The configuration it was compiled from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The text it was compiled from, for operators: secrets masked, variables not expanded.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The plan of the listener in `slot`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "slots come from a compiled snapshot, and later ones keep every slot"
+    )]
+    pub fn listener(&self, slot: usize) -> &ListenerPlan {
+        &self.listeners[slot]
+    }
+
+    /// The route that serves this request, or why there is none.
+    pub fn find(&self, listener: usize, host: &str, path: &str, method: &Method) -> Found<usize> {
+        self.table.find(listener, host, path, method)
+    }
+
+    /// The plan of a route that [`Snapshot::find`] returned.
+    pub fn route(&self, index: usize) -> Option<&RoutePlan> {
+        self.routes.get(index)
+    }
+
+    /// Every route, in the order of the file.
+    pub fn routes(&self) -> &[RoutePlan] {
+        &self.routes
+    }
+
+    /// What each route matches, in the order of the file.
+    pub fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
+    /// Whether the route names this listener, and so wins against its redirect.
+    pub fn names_listener(&self, route: usize, listener: usize) -> bool {
+        self.named_listeners.get(route).is_some_and(|named| named.contains(&listener))
+    }
+
+    /// Every issuer, in the order of the file.
+    pub fn issuers(&self) -> &[Arc<Issuer>] {
+        &self.issuers
+    }
+
+    /// The place of a principal's issuer in this snapshot.
+    pub fn issuer_of(&self, principal: &Principal) -> Option<usize> {
+        self.issuers_by_fingerprint.get(&principal.issuer_fingerprint()).copied()
+    }
+
+    /// The place of the issuer of this name.
+    pub fn issuer_named(&self, name: &str) -> Option<usize> {
+        self.issuers.iter().position(|issuer| &**issuer.name() == name)
+    }
+
+    /// Index and name of an issuer, for its record.
+    pub fn issuer_label(&self, place: usize) -> Option<(IssuerId, &str)> {
+        Some((*self.issuer_ids.get(place)?, self.issuers.get(place)?.name()))
+    }
+
+    /// Every upstream, those written inside routes included.
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
+    /// The headers that only Portcullis may set.
+    pub fn asserted(&self) -> &Asserted {
+        &self.asserted
+    }
+
+    /// What happens to header names with `_`, and which may pass.
+    pub fn underscores(&self) -> (UnderscorePolicy, &[HeaderName]) {
+        (self.underscores.0, &self.underscores.1)
+    }
+
+    /// The limits of a request's head.
+    pub fn head_limits(&self) -> &HeadLimits {
+        &self.head_limits
+    }
+
+    /// The header that carries the request's id, to the application and back.
+    pub fn request_id_header(&self) -> &HeaderName {
+        &self.request_id
+    }
+
+    /// This gateway's own `Via` entry.
+    pub fn via(&self) -> &Via {
+        &self.via
+    }
+
+    /// Where bodies are gathered.
+    pub fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    /// The cache of verified tokens.
+    pub fn tokens(&self) -> &Arc<TokenCache> {
+        &self.tokens
+    }
+
+    /// How long a request body may make no progress.
+    pub fn body_timeout(&self) -> Duration {
+        self.config.server.body_timeout
+    }
+}
+
+// === impl SnapshotCell ===
+
+/// The installed snapshot and its generation.
+///
+/// # Concurrency
+/// [`install`](Self::install) is called by the control thread alone. Workers compare generations
+/// with one relaxed load a request and load the pointer only when it moved. A worker that reads the
+/// new generation is sure to load at least that snapshot, since the pointer is stored first; one
+/// that reads the old generation serves one more request with the old snapshot, as a request that
+/// came a microsecond earlier would have been.
+#[derive(Debug)]
+pub struct SnapshotCell {
+    snapshot: ArcSwap<Snapshot>,
+    generation: AtomicU64,
+}
+
+impl SnapshotCell {
+    /// A cell that holds generation 1.
+    pub fn new(first: Arc<Snapshot>) -> Arc<Self> {
+        Arc::new(Self { snapshot: ArcSwap::new(first), generation: AtomicU64::new(1) })
+    }
+
+    /// The number of the installed snapshot.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The installed snapshot, with a generation that is not newer than it.
+    pub fn load(&self) -> (u64, Arc<Snapshot>) {
+        let generation = self.generation();
+        (generation, self.snapshot.load_full())
+    }
+
+    /// Makes `next` the snapshot of every request that begins from now on; returns the old one,
+    /// which the caller keeps until no request holds it, so that no worker pays for its end.
+    pub fn install(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
+        let old = self.snapshot.swap(next);
+        self.generation.fetch_add(1, Ordering::Release);
+        old
+    }
+}

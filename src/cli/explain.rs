@@ -1,0 +1,250 @@
+//! `portcullis explain`: what would happen to a request, and why.
+//!
+//! Offline: compiles the configuration as `run` does and asks the same functions that serve
+//! requests. Opens no connection, so keys that only an issuer can hand out are not known here.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Uri};
+
+use super::{Failure, load, refused};
+use crate::auth::{self, Guarded, Policy, Principal};
+use crate::clock::Clock;
+use crate::http::{Scheme, head, path};
+use crate::route::Found;
+use crate::snapshot::plan::{Action, RoutePlan};
+use crate::snapshot::{Snapshot, Surroundings, compile};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The method, such as GET
+    method: String,
+    /// The whole URL, such as https://example.com/api/orders/
+    url: String,
+    /// A request header, `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The bearer token; `-` reads it from standard input
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+}
+
+pub(super) fn run(file: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    let loaded = load(file)?;
+    let surroundings = Surroundings::offline().map_err(Failure::Running)?;
+    let compiled = compile(&loaded, None, &surroundings).map_err(|errors| refused(&errors))?;
+    let (parts, scheme) = request(arguments)?;
+    explain(&compiled.snapshot, &surroundings.clock, parts, scheme);
+    Ok(())
+}
+
+/// The request as a client would send it.
+fn request(arguments: &Arguments) -> Result<(Parts, Scheme), Failure> {
+    let usage = |message: String| Failure::Usage(message);
+    let uri: Uri = arguments.url.parse().map_err(|error| usage(format!("URL: {error}")))?;
+    let scheme = match uri.scheme_str() {
+        Some("https") => Scheme::Https,
+        Some("http") => Scheme::Http,
+        Some(_) | None => return Err(usage("URL: begins with https:// or http://".to_owned())),
+    };
+    let method = Method::from_bytes(arguments.method.as_bytes())
+        .map_err(|error| usage(format!("method: {error}")))?;
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    if let Some(host) = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    *request.uri_mut() = target.parse().map_err(|error| usage(format!("URL: {error}")))?;
+    for header in &arguments.headers {
+        let (name, value) = header
+            .split_once(':')
+            .ok_or_else(|| usage(format!("header `{header}`: written `Name: value`")))?;
+        let name = HeaderName::try_from(name.trim()).map_err(|e| usage(format!("header: {e}")))?;
+        let value =
+            HeaderValue::try_from(value.trim()).map_err(|e| usage(format!("header: {e}")))?;
+        request.headers_mut().append(name, value);
+    }
+    if let Some(token) = token(arguments)? {
+        let value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| usage("the token holds a character that no header may".to_owned()))?;
+        request.headers_mut().append(AUTHORIZATION, value);
+    }
+    Ok((request.into_parts().0, scheme))
+}
+
+fn token(arguments: &Arguments) -> Result<Option<String>, Failure> {
+    match arguments.token.as_deref() {
+        Some("-") => {
+            let mut token = String::new();
+            // No issuer takes a token of this size.
+            std::io::stdin()
+                .take(1024 * 1024)
+                .read_to_string(&mut token)
+                .map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
+            Ok(Some(token.trim().to_owned()))
+        }
+        Some(token) => Ok(Some(token.to_owned())),
+        None => Ok(None),
+    }
+}
+
+/// The steps of a request, in their order, each with what it finds.
+fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme) {
+    let Some(slot) = listener(snapshot, &parts, scheme) else {
+        println!("listener   none listens for this scheme");
+        return;
+    };
+    let plan = snapshot.listener(slot);
+    println!("listener   {}", plan.name);
+    let head = match head::check(&parts, scheme, snapshot.head_limits()) {
+        Ok(head) => head,
+        Err(error) => return println!("head       refused: {error}"),
+    };
+    if let Some(certificates) = &plan.certificates {
+        let covered = certificates.covers(head.authority.host());
+        let verdict = if covered { "covered" } else { "not covered: 421 misdirected" };
+        println!("host       {} ({verdict})", head.authority.host());
+    } else {
+        println!("host       {}", head.authority.host());
+    }
+    let dropped = snapshot.asserted().strip(&mut parts.headers);
+    if dropped > 0 {
+        println!("headers    {dropped} deleted, since only Portcullis may set them");
+    }
+    let canonical = match path::canonicalize(parts.uri.path()) {
+        Ok(path) => path.into_owned(),
+        Err(error) => return println!("path       refused: {error}"),
+    };
+    println!("path       {canonical}");
+    match snapshot.find(slot, head.authority.host(), &canonical, &parts.method) {
+        Found::None => println!("route      none: 404 no_route"),
+        Found::MethodNotAllowed(allow) => {
+            println!(
+                "route      none for {}: 405 method_not_allowed (allowed: {allow})",
+                parts.method
+            );
+        }
+        Found::Route(index) => {
+            let redirects = plan.redirect.is_some() && !snapshot.names_listener(index, slot);
+            if redirects {
+                println!("redirect   to https, as the listener says");
+                return;
+            }
+            if let Some(route) = snapshot.route(index) {
+                show_route(snapshot, clock, route, &parts);
+            }
+        }
+    }
+    why_others_lost(snapshot, slot, head.authority.host(), &canonical, &parts.method);
+}
+
+/// The listener of the scheme whose public port is the URL's, else the first of the scheme.
+fn listener(snapshot: &Snapshot, parts: &Parts, scheme: Scheme) -> Option<usize> {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let written = host.parse::<hyper::http::uri::Authority>().ok().and_then(|host| host.port_u16());
+    let port = written.unwrap_or(match scheme {
+        Scheme::Https => 443,
+        Scheme::Http => 80,
+    });
+    let slots = || {
+        (0..snapshot.config().listeners.len())
+            .filter(|&slot| snapshot.listener(slot).scheme == scheme)
+    };
+    slots().find(|&slot| snapshot.listener(slot).public_port == port).or_else(|| slots().next())
+}
+
+fn show_route(snapshot: &Snapshot, clock: &Clock, route: &RoutePlan, parts: &Parts) {
+    println!("route      {}", route.name);
+    match &route.action {
+        Action::Files(guarded) => {
+            if verdict(guarded, clock, parts) {
+                println!("action     serve a file of {}", route.to);
+            }
+        }
+        Action::Proxy(guarded) => {
+            if !verdict(guarded, clock, parts) {
+                return;
+            }
+            println!("action     forward to {}", route.to);
+            println!("body       at most {} bytes", route.max_body);
+            if let Some(upstream) = snapshot.upstreams().iter().find(|one| one.name() == route.to) {
+                let labels: Vec<_> = upstream.endpoints().iter().map(|one| one.label()).collect();
+                let times = upstream.timeouts();
+                println!("endpoints  {}", labels.join(", "));
+                println!(
+                    "timeouts   connect {:?}, response {:?}, read {:?}",
+                    times.connect, times.response, times.read
+                );
+            }
+        }
+    }
+}
+
+/// Shows the token's way through the route's policy; whether the action is reached.
+fn verdict<A>(guarded: &Guarded<A>, clock: &Clock, parts: &Parts) -> bool {
+    println!("policy     {}", guarded.policy());
+    let principal = match guarded.policy() {
+        Policy::Public => None,
+        Policy::Token { issuers, .. } => {
+            let token = match auth::bearer(&parts.headers) {
+                Ok(token) => token,
+                Err(refusal) => {
+                    println!("token      {} ({})", refusal.reason(), refusal.detail());
+                    return false;
+                }
+            };
+            match judge(issuers, token, clock) {
+                Some(principal) => Some(principal),
+                None => return false,
+            }
+        }
+    };
+    match guarded.authorize(principal, clock.wall()) {
+        Ok(permit) => {
+            for (name, value) in permit.principal().iter().flat_map(|who| who.identity()) {
+                println!("identity   {name}: {}", value.to_str().unwrap_or("(not text)"));
+            }
+            true
+        }
+        Err(denial) => {
+            println!("denied     {} ({denial})", denial.reason());
+            false
+        }
+    }
+}
+
+fn judge(issuers: &auth::IssuerSet, token: &str, clock: &Clock) -> Option<Arc<Principal>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+    let (findings, result) =
+        runtime.block_on(auth::explain(issuers, token, auth::Lookup::Known, clock));
+    for finding in findings {
+        let issuer = finding.issuer.map(|name| format!("{name}: ")).unwrap_or_default();
+        match finding.outcome {
+            Ok(found) => println!("  {:<11} {issuer}{found}", finding.step.as_str()),
+            Err(cause) => println!("  {:<11} {issuer}refused: {cause}", finding.step.as_str()),
+        }
+    }
+    match result {
+        Ok(principal) => {
+            println!("token      ok (issuer {})", principal.issuer_name());
+            Some(principal)
+        }
+        Err(refusal) => {
+            println!("token      {} ({})", refusal.reason(), refusal.detail());
+            None
+        }
+    }
+}
+
+fn why_others_lost(snapshot: &Snapshot, slot: usize, host: &str, path: &str, method: &Method) {
+    for (index, lost) in crate::route::explain(snapshot.matchers(), slot, host, path, method).lost {
+        if let Some(route) = snapshot.route(index) {
+            println!("  not {}: {lost}", route.name);
+        }
+    }
+}

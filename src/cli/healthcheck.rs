@@ -1,0 +1,17 @@
+//! `portcullis healthcheck`: exit code 0 if the running gateway is ready, for images without curl.
+
+use std::path::Path;
+
+use super::{Failure, admin_client, load};
+
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let loaded = load(path)?;
+    let address = &loaded.config.admin.address;
+    match admin_client::ask(address, "GET", "/readyz", "")? {
+        (200, _) => {
+            println!("ready");
+            Ok(())
+        }
+        (_, body) => Err(Failure::Running(format!("not ready: {}", body.trim_end()))),
+    }
+}

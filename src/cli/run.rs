@@ -1,0 +1,89 @@
+//! `portcullis run`: serves until it is told to stop.
+
+use std::path::Path;
+
+use super::{Failure, colour};
+use crate::app::{AccessSink, App, Options, StartError};
+use crate::clock::Clock;
+use crate::config::{self, Environment};
+use crate::reload::Origin;
+use crate::shutdown::{Asked, Signals};
+use crate::telemetry::tracing as log;
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Arguments {
+    /// Apply the configuration file whenever it changes
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) fn run(path: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    let origin = Origin::File(path.to_owned());
+    let environment = Environment::of_process();
+    let loaded = super::load(path)?;
+    start_log(&loaded.config.log);
+    let options = Options {
+        origin,
+        environment,
+        clock: Clock::system(),
+        access_log: AccessSink::Standard,
+        watch: arguments.watch,
+    };
+    let app = start(options)?;
+    for (name, address) in app.bound_addrs() {
+        tracing::info!(listener = name, %address, "listening");
+    }
+    serve(app)
+}
+
+pub(super) fn start_log(config: &config::Log) {
+    let level = match config.level {
+        config::Level::Error => log::Level::Error,
+        config::Level::Warn => log::Level::Warn,
+        config::Level::Info => log::Level::Info,
+        config::Level::Debug => log::Level::Debug,
+        config::Level::Trace => log::Level::Trace,
+    };
+    let format = match config.format {
+        config::LogFormat::Auto => log::Format::Auto,
+        config::LogFormat::Json => log::Format::Json,
+        config::LogFormat::Text => log::Format::Text,
+    };
+    if let Err(error) = log::init(level, format) {
+        eprintln!("warning: {error}");
+    }
+}
+
+pub(super) fn start(options: Options) -> Result<App, Failure> {
+    App::start(options).map_err(|error| match error {
+        StartError::Configuration(diagnostics) => {
+            Failure::Configuration(diagnostics.render(colour()))
+        }
+        StartError::System(message) => Failure::Running(message),
+    })
+}
+
+/// Obeys signals until the one that stops; a second one does not wait for the drain.
+pub(super) fn serve(app: App) -> Result<(), Failure> {
+    let running = |error: std::io::Error| Failure::Running(error.to_string());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(running)?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(running)?;
+        while signals.next().await == Asked::Reload {
+            // What is wrong with it was told by the log; the running configuration stays.
+            let _told = app.reload().await.is_err();
+        }
+        let drained = tokio::task::spawn_blocking(move || app.drain());
+        tokio::select! {
+            _ = drained => Ok(()),
+            () = stopped_again(&mut signals) => {
+                Err(Failure::Running("stopped before the drain was over".to_owned()))
+            }
+        }
+    })
+}
+
+async fn stopped_again(signals: &mut Signals) {
+    while signals.next().await == Asked::Reload {}
+}

@@ -1,0 +1,58 @@
+//! The demo's static folder: the repository's own, or a copy of it where there is no repository.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// Where the repository keeps it.
+const REPOSITORY: &str = "examples/demo/static";
+
+/// The same files, for a binary that was copied elsewhere.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("app.css", include_str!("../../examples/demo/static/app.css")),
+    ("hello.txt", include_str!("../../examples/demo/static/hello.txt")),
+    ("index.html", include_str!("../../examples/demo/static/index.html")),
+];
+
+/// A folder to serve; a copy is removed when this is dropped.
+#[derive(Debug)]
+pub struct Files {
+    folder: PathBuf,
+    is_copy: bool,
+}
+
+impl Files {
+    /// The repository's folder, if this is where it stands, else a copy in a new folder for
+    /// temporary files. Blocks.
+    ///
+    /// # Errors
+    /// The copy can't be written.
+    pub fn provide() -> io::Result<Self> {
+        let repository = Path::new(REPOSITORY);
+        if repository.join("index.html").is_file() {
+            return Ok(Self { folder: fs::canonicalize(repository)?, is_copy: false });
+        }
+        let folder = std::env::temp_dir().join(format!("portcullis-demo-{}", std::process::id()));
+        // Fails if somebody else made it: what is served must be ours.
+        fs::create_dir(&folder)?;
+        let files = Self { folder, is_copy: true };
+        for (name, content) in EMBEDDED {
+            fs::write(files.folder.join(name), content)?;
+        }
+        Ok(files)
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.is_copy
+            && let Err(error) = fs::remove_dir_all(&self.folder)
+        {
+            tracing::debug!(folder = %self.folder.display(), %error, "copy not removed");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! One request with its response and its record.
+//!
+//! An [`Exchange`] begins with the head and moves on into the response's body. Whenever it is
+//! dropped (the body's last byte, a client that left, a cancelled stream, a panic), exactly one
+//! access record and one set of metrics are written. A guard, not a pair of calls: a future that
+//! is dropped half-way runs no second call.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderValue, REFERER, USER_AGENT};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode, Uri, Version};
+
+use super::reject::{CLIENT_GONE, Reject};
+use super::respond::Asker;
+use super::state::{Gateway, Held};
+use crate::auth::Principal;
+use crate::clock::UnixTime;
+use crate::http::body::BodyCount;
+use crate::server::{BodyEnd, ConnectionInfo, Peer};
+use crate::snapshot::Snapshot;
+use crate::snapshot::plan::{ErrorFormat, ListenerPlan, RoutePlan};
+use crate::telemetry::labels::{CacheLookup, Reason};
+use crate::telemetry::metrics::InFlight;
+use crate::telemetry::record::{AuthRecord, AuthResult, Record, TlsRecord, UpstreamRecord};
+use crate::{proxy, static_files};
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    gateway: Gateway,
+    snapshot: Arc<Held>,
+    connection: Arc<ConnectionInfo>,
+    body_end: BodyEnd,
+    _in_flight: InFlight,
+    at: UnixTime,
+    begun: Instant,
+    pub(super) request_id: HeaderValue,
+    method: Method,
+    /// As received; its path is canonical once that is known.
+    pub(super) uri: Uri,
+    version: Version,
+    host: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    route: Option<usize>,
+    pub(super) received: Option<Arc<BodyCount>>,
+    pub(super) asserted_dropped: u32,
+    pub(super) underscore_dropped: u32,
+    pub(super) auth: Option<AuthNote>,
+    /// How it was forwarded, if it was.
+    pub(super) forwarded: Option<proxy::Trace>,
+    status: StatusCode,
+    reason: Option<Reason>,
+    detail: Option<&'static str>,
+    bytes_out: u64,
+    complete: bool,
+}
+
+/// How authentication went, kept for the record.
+#[derive(Debug)]
+pub(super) struct AuthNote {
+    pub(super) result: AuthResult,
+    pub(super) principal: Option<Arc<Principal>>,
+    /// The issuer's place in the snapshot, once one was chosen.
+    pub(super) issuer: Option<usize>,
+    pub(super) cache: Option<CacheLookup>,
+    pub(super) duration: Option<Duration>,
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    pub(super) fn begin(
+        gateway: &Gateway,
+        snapshot: Arc<Held>,
+        connection: &Arc<ConnectionInfo>,
+        parts: &Parts,
+        request_id: HeaderValue,
+    ) -> Self {
+        let listener = snapshot.listener(connection.listener).id;
+        Self {
+            at: gateway.clock().wall(),
+            begun: gateway.clock().now(),
+            _in_flight: gateway.metrics().in_flight(listener),
+            body_end: connection.body_end(),
+            gateway: gateway.clone(),
+            snapshot,
+            connection: Arc::clone(connection),
+            request_id,
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            version: parts.version,
+            host: host_of(parts),
+            accept: parts.headers.get(ACCEPT).cloned(),
+            user_agent: parts.headers.get(USER_AGENT).cloned(),
+            referer: parts.headers.get(REFERER).cloned(),
+            route: None,
+            received: None,
+            asserted_dropped: 0,
+            underscore_dropped: 0,
+            auth: None,
+            forwarded: None,
+            // What the record says if the client leaves before there is a response.
+            status: CLIENT_GONE,
+            reason: None,
+            detail: None,
+            bytes_out: 0,
+            complete: false,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> &Arc<Held> {
+        &self.snapshot
+    }
+
+    pub(super) fn connection(&self) -> &Arc<ConnectionInfo> {
+        &self.connection
+    }
+
+    pub(super) fn listener(&self) -> &ListenerPlan {
+        self.snapshot.listener(self.connection.listener)
+    }
+
+    pub(super) fn take_route(&mut self, index: usize) {
+        self.route = Some(index);
+    }
+
+    pub(super) fn route(&self) -> Option<&RoutePlan> {
+        self.route.and_then(|index| self.snapshot.route(index))
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.gateway.clock().now().saturating_duration_since(self.begun)
+    }
+
+    /// Notes why there will be an error response.
+    pub(super) fn refuse(&mut self, reject: &Reject) {
+        self.reason = Some(reject.reason());
+        self.detail = reject.detail();
+    }
+
+    /// What an error response depends on.
+    pub(super) fn asker(&self, format: ErrorFormat) -> Asker<'_> {
+        Asker {
+            accept: self.accept.as_ref().and_then(|accept| accept.to_str().ok()),
+            host: self.host.as_ref().and_then(|host| host.to_str().ok()),
+            request_id: self.request_id.to_str().unwrap_or("-"),
+            format,
+        }
+    }
+
+    /// Moves into the body of the response it ends with.
+    pub(super) fn respond<B: Into<Inner>>(mut self, response: Response<B>) -> Response<Body> {
+        self.status = response.status();
+        let (parts, body) = response.into_parts();
+        let inner = body.into();
+        // Nothing will be asked of a body that has nothing to say (HEAD, 204, 304).
+        self.complete = crate::http::status::has_no_body(parts.status, &self.method)
+            || hyper::body::Body::is_end_stream(&inner);
+        Response::from_parts(parts, Body { inner, exchange: self })
+    }
+
+    fn record(&self) {
+        let (status, reason) = self.verdict();
+        let listener = self.listener();
+        let record = Record {
+            at: self.at,
+            duration: self.elapsed(),
+            request_id: self.request_id.as_bytes(),
+            trace_id: None,
+            listener: (listener.id, &listener.name),
+            route: self.route().map(|route| (route.id, &*route.name)),
+            method: Some(&self.method),
+            host: self.host.as_ref().map(HeaderValue::as_bytes),
+            path: self.uri.path().as_bytes(),
+            query: self.uri.query().map(str::as_bytes),
+            version: Some(self.version),
+            status: status.as_u16(),
+            reason,
+            detail: self.detail,
+            bytes_in: self.received.as_ref().map_or(0, |count| count.bytes()),
+            bytes_out: self.bytes_out,
+            client_ip: match self.connection.peer {
+                Peer::Tcp(address) => Some(address.ip()),
+                Peer::Unix => None,
+            },
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+            auth: self.auth.as_ref().map(|note| auth_record(note, &self.snapshot)),
+            upstream: self.upstream_record(),
+            tls: self
+                .connection
+                .tls
+                .as_ref()
+                .map(|tls| TlsRecord { version: tls.version, sni: tls.sni.as_deref() }),
+            asserted_dropped: self.asserted_dropped,
+            underscore_dropped: self.underscore_dropped,
+        };
+        self.gateway.record(&record);
+    }
+
+    fn upstream_record(&self) -> Option<UpstreamRecord<'_>> {
+        let trace = self.forwarded.as_ref()?;
+        let destination = self.route()?.upstream.as_ref()?;
+        let label = |at: usize| Some((at, destination.endpoints.get(at)?.as_str()));
+        Some(UpstreamRecord {
+            upstream: (destination.id, &destination.name),
+            endpoint: trace.endpoint.and_then(label),
+            status: trace.status.map(|status| status.as_u16()),
+            first_byte: trace.first_byte,
+            attempts: trace.attempts,
+            reused: trace.reused,
+        })
+    }
+
+    /// What to say it ended with: a response that was cut short is not the one its status promises.
+    fn verdict(&self) -> (StatusCode, Option<Reason>) {
+        match (self.complete, self.reason) {
+            (false, None) => (CLIENT_GONE, Some(Reason::ClientGone)),
+            (_, reason) => (self.status, reason),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.received.as_ref().is_some_and(|count| count.is_finished()) {
+            self.body_end.reached();
+        }
+        self.record();
+    }
+}
+
+/// The host as the client wrote it: HTTP/2 has it in the target alone.
+fn host_of(parts: &Parts) -> Option<HeaderValue> {
+    match parts.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => parts.headers.get(HOST).cloned(),
+    }
+}
+
+fn auth_record<'a>(note: &'a AuthNote, snapshot: &'a Snapshot) -> AuthRecord<'a> {
+    let principal = note.principal.as_deref();
+    AuthRecord {
+        result: note.result,
+        issuer: note.issuer.and_then(|index| snapshot.issuer_label(index)),
+        subject: principal.and_then(Principal::subject),
+        jti: principal.and_then(Principal::jti),
+        cache: note.cache,
+        duration: note.duration,
+    }
+}
+
+// === impl Body ===
+
+/// The body of every response: its bytes, and the exchange they complete.
+#[derive(Debug)]
+pub struct Body {
+    inner: Inner,
+    exchange: Exchange,
+}
+
+/// Where a response's bytes come from; concrete kinds, so that no response costs an allocation.
+#[derive(Debug)]
+pub(super) enum Inner {
+    Bytes(Option<Bytes>),
+    File(static_files::Body),
+    Proxy(proxy::Body),
+}
+
+/// A response that can't be completed: the connection or the stream is cut, so that the client
+/// can't take the part for the whole.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The file could not be read to its end.
+    File(std::io::Error),
+    /// The upstream's body broke off.
+    Proxy(proxy::Failure),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.exchange.bytes_out += data.remaining() as u64;
+                }
+                // hyper does not poll again once Content-Length is reached.
+                this.exchange.complete |= frame.is_trailers() || this.inner.is_end_stream();
+            }
+            Some(Err(error)) => this.exchange.reason = Some(error.reason()),
+            None => this.exchange.complete = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl hyper::body::Body for Inner {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::File(file) => {
+                Pin::new(file).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::File)))
+            }
+            Self::Proxy(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|f| f.map_err(BodyError::Proxy))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_none(),
+            Self::File(file) => file.is_end_stream(),
+            Self::Proxy(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Bytes(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::File(file) => file.size_hint(),
+            Self::Proxy(body) => body.size_hint(),
+        }
+    }
+}
+
+impl From<Bytes> for Inner {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl From<static_files::Body> for Inner {
+    fn from(body: static_files::Body) -> Self {
+        Self::File(body)
+    }
+}
+
+impl From<proxy::Body> for Inner {
+    fn from(body: proxy::Body) -> Self {
+        Self::Proxy(body)
+    }
+}
+
+// === impl BodyError ===
+
+impl BodyError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::File(_) => Reason::Internal,
+            Self::Proxy(error) => error.reason(),
+        }
+    }
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(error) => write!(f, "file can't be read to its end: {error}"),
+            Self::Proxy(error) => write!(f, "upstream's body broke off: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// The headers every response gets, whoever made it.
+pub(super) fn finish(headers: &mut HeaderMap, name: &hyper::header::HeaderName, id: &HeaderValue) {
+    headers.insert(name.clone(), id.clone());
+}

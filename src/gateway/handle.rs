@@ -1,0 +1,415 @@
+//! The steps of one exchange, in their order (see the folder's doc).
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, Response, Uri, Version};
+
+use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
+use super::preflight;
+use super::reject::Reject;
+use super::respond::respond;
+use super::state::Gateway;
+use crate::auth::{self, Guarded, Permit, Policy, Principal};
+use crate::http::authority::Authority;
+use crate::http::body::{BodyLimits, RequestBody};
+use crate::http::forwarded::{Origin, request_id};
+use crate::http::{head, headers, path};
+use crate::proxy::{self, Failure, Forward, Proxy, Trace};
+use crate::route::Found;
+use crate::server::{ConnectionInfo, Peer, RefusedHead};
+use crate::snapshot::Snapshot;
+use crate::snapshot::plan::{Action, ErrorFormat, RoutePlan};
+use crate::static_files::{self, Ask, Files};
+use crate::telemetry::labels::{AuthOutcome, CacheLookup, Reason, UpstreamFault};
+use crate::telemetry::record::{AuthResult, Record, TlsRecord};
+
+/// Answers one request; a panic on the way costs this exchange, never the process.
+pub(super) async fn handle(
+    gateway: &Gateway,
+    connection: &Arc<ConnectionInfo>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let snapshot = gateway.snapshot();
+    let id = request_id();
+    let mut exchange = Exchange::begin(gateway, snapshot, connection, &parts, id.clone());
+    let http1 = parts.version != Version::HTTP_2;
+    let outcome = caught(steps(gateway, &mut exchange, parts, body)).await;
+    let name = exchange.snapshot().request_id_header().clone();
+    let mut response = match outcome {
+        Ok(Ok(response)) => exchange.respond(response),
+        Ok(Err(reject)) => {
+            let mut response = refuse(exchange, &reject);
+            if http1 && matches!(reject, Reject::Head(_)) {
+                // A head with two readings may be followed by bytes with two readings (H1).
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+        Err(Panicked) => {
+            let mut response = refuse(exchange, &Reject::Internal);
+            if http1 {
+                // What state the connection is in is unknown.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+    };
+    finish(response.headers_mut(), &name, &id);
+    response
+}
+
+/// Records a head that never became a request: hyper refused it, or it did not arrive in time.
+pub(super) fn refused_head(
+    gateway: &Gateway,
+    connection: &Arc<ConnectionInfo>,
+    refused: &RefusedHead,
+) {
+    let snapshot = gateway.snapshot();
+    let listener = snapshot.listener(connection.listener);
+    gateway.record(&Record {
+        at: gateway.clock().wall(),
+        duration: refused.elapsed,
+        request_id: b"-",
+        trace_id: None,
+        listener: (listener.id, &listener.name),
+        route: None,
+        method: None,
+        host: None,
+        path: b"-",
+        query: None,
+        version: None,
+        status: refused.status,
+        reason: Some(reason_of(refused.status)),
+        detail: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        client_ip: match connection.peer {
+            Peer::Tcp(address) => Some(address.ip()),
+            Peer::Unix => None,
+        },
+        user_agent: None,
+        referer: None,
+        auth: None,
+        upstream: None,
+        tls: connection
+            .tls
+            .as_ref()
+            .map(|tls| TlsRecord { version: tls.version, sni: tls.sni.as_deref() }),
+        asserted_dropped: 0,
+        underscore_dropped: 0,
+    });
+}
+
+/// Only these three statuses are made before there is a request.
+const fn reason_of(status: u16) -> Reason {
+    match status {
+        408 => Reason::RequestTimeout,
+        431 => Reason::HeadersTooLarge,
+        _ => Reason::BadRequest,
+    }
+}
+
+/// The steps of the story; whatever it returns is answered and recorded by [`handle`].
+async fn steps(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    mut parts: Parts,
+    body: Incoming,
+) -> Result<Response<Inner>, Reject> {
+    let snapshot = Arc::clone(exchange.snapshot());
+
+    // 2. The head, the canonical path, and no header that is ours to set.
+    let scheme = exchange.listener().scheme;
+    let head = head::check(&parts, scheme, snapshot.head_limits()).map_err(Reject::Head)?;
+    served_by_certificate(exchange, &head.authority)?;
+    screen(&snapshot, exchange, &mut parts)?;
+    if let Some(response) = preflight::asterisk(&head.target) {
+        return Ok(response.map(Inner::from));
+    }
+    let uri = canonical(&parts.uri)?;
+    exchange.uri = uri.clone();
+    parts.uri = uri;
+
+    // 3. The route.
+    let listener = exchange.connection().listener;
+    let path = parts.uri.path();
+    let found = snapshot.find(listener, head.authority.host(), path, &parts.method);
+
+    // 4. The listener's redirect, which a route that names this listener wins against.
+    if !matches!(found, Found::Route(index) if snapshot.names_listener(index, listener)) {
+        let plan = exchange.listener();
+        let query = parts.uri.query();
+        let redirect = preflight::redirect(plan, &parts.method, &head.authority, path, query);
+        if let Some(answer) = redirect {
+            return answer.map(|response| response.map(Inner::from));
+        }
+    }
+    let index = match found {
+        Found::Route(index) => index,
+        Found::MethodNotAllowed(allow) => return Err(Reject::MethodNotAllowed(allow)),
+        Found::None => return Err(Reject::NoRoute),
+    };
+    exchange.take_route(index);
+    let Some(route) = snapshot.route(index) else {
+        return Err(Reject::NoRoute);
+    };
+
+    // 5. to 8.
+    admit(&snapshot, route, &parts)?;
+    match &route.action {
+        Action::Files(guarded) => serve_file(gateway, exchange, guarded, &parts).await,
+        Action::Proxy(guarded) => {
+            let body = RequestBody::new(
+                body,
+                BodyLimits { max: route.max_body, idle: snapshot.body_timeout() },
+            );
+            let arrived = Arrived { parts, body, host: head.host };
+            forward(gateway, exchange, guarded, arrived).await
+        }
+    }
+}
+
+/// A request whose head has passed every check.
+struct Arrived {
+    parts: Parts,
+    body: RequestBody,
+    /// As the client wrote it.
+    host: HeaderValue,
+}
+
+async fn serve_file(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    guarded: &Guarded<Files>,
+    parts: &Parts,
+) -> Result<Response<Inner>, Reject> {
+    let permit = permit(gateway, exchange, guarded, parts).await?;
+    let ask = Ask {
+        method: &parts.method,
+        headers: &parts.headers,
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+    };
+    let reply = static_files::serve(permit, ask).await.map_err(Reject::Files)?;
+    Ok(reply.map(Inner::from))
+}
+
+async fn forward(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    guarded: &Guarded<Proxy>,
+    arrived: Arrived,
+) -> Result<Response<Inner>, Reject> {
+    let Arrived { mut parts, body, host } = arrived;
+    let permit = permit(gateway, exchange, guarded, &parts).await?;
+    if permit.principal().is_some() {
+        headers::canonical_bearer(&mut parts.headers);
+    }
+    exchange.received = Some(body.counter());
+    let snapshot = exchange.snapshot();
+    let ctx = Forward {
+        pools: gateway.pools(),
+        spool: snapshot.spool(),
+        origin: origin(exchange, &host),
+        via: snapshot.via(),
+        request_id: (snapshot.request_id_header(), &exchange.request_id),
+        clock: gateway.clock(),
+    };
+    let outcome = proxy::forward(permit, Request::from_parts(parts, body), ctx).await;
+    if let Err(failure) = &outcome.result {
+        count_failure(gateway, exchange, *failure, outcome.trace);
+    }
+    exchange.forwarded = Some(outcome.trace);
+    outcome.result.map(|response| response.map(Inner::from)).map_err(Reject::Proxy)
+}
+
+/// Steps 6 and 7: the only way to an action.
+async fn permit<'s, A>(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    guarded: &'s Guarded<A>,
+    parts: &Parts,
+) -> Result<Permit<'s, A>, Reject> {
+    let principal = authenticate(gateway, exchange, guarded.policy(), parts).await?;
+    guarded.authorize(principal, gateway.clock().wall()).map_err(Reject::Denied)
+}
+
+/// A connection serves the hosts of its certificates (RFC 9110 section 7.4): a client that reuses
+/// it for another host could otherwise pass the rules of that host's own listener (H6).
+fn served_by_certificate(exchange: &Exchange, authority: &Authority) -> Result<(), Reject> {
+    match &exchange.connection().tls {
+        Some(tls) if !tls.covers(authority.host()) => Err(Reject::Misdirected),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Deletes what only Portcullis may say, on every route, before anything is decided: a header that
+/// a client could smuggle past this line would be believed by the application (J28, H4, H11).
+fn screen(snapshot: &Snapshot, exchange: &mut Exchange, parts: &mut Parts) -> Result<(), Reject> {
+    let asserted = snapshot.asserted().strip(&mut parts.headers);
+    let (policy, allowed) = snapshot.underscores();
+    let underscored =
+        headers::screen_underscores(&mut parts.headers, policy, allowed).map_err(Reject::Head)?;
+    exchange.asserted_dropped = u32::try_from(asserted).unwrap_or(u32::MAX);
+    exchange.underscore_dropped = u32::try_from(underscored).unwrap_or(u32::MAX);
+    Ok(())
+}
+
+/// The target in origin form with its canonical path: matched, logged and forwarded alike.
+fn canonical(uri: &Uri) -> Result<Uri, Reject> {
+    let raw = uri.path();
+    let canonical = path::canonicalize(raw).map_err(Reject::Path)?;
+    if matches!(canonical, Cow::Borrowed(_)) && uri.authority().is_none() {
+        return Ok(uri.clone());
+    }
+    let target = match uri.query() {
+        Some(query) => format!("{canonical}?{query}"),
+        None => canonical.into_owned(),
+    };
+    let target =
+        PathAndQuery::try_from(target).map_err(|_| Reject::Path(path::PathError::Control))?;
+    Ok(Uri::from(target))
+}
+
+/// What the head alone can refuse costs no upload, no `100 Continue` and no upstream.
+fn admit(snapshot: &Snapshot, route: &RoutePlan, parts: &Parts) -> Result<(), Reject> {
+    if snapshot.via().seen_in(&parts.headers) {
+        return Err(Reject::Loop);
+    }
+    let declared = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    match declared {
+        Some(length) if length > route.max_body => Err(Reject::BodyTooLarge),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A token becomes a principal, or a refusal; a public route looks at none.
+async fn authenticate(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    policy: &Policy,
+    parts: &Parts,
+) -> Result<Option<Arc<Principal>>, Reject> {
+    let issuers = match policy {
+        Policy::Public => {
+            exchange.auth = Some(AuthNote {
+                result: AuthResult::Passed(AuthOutcome::Skipped),
+                principal: None,
+                issuer: None,
+                cache: None,
+                duration: None,
+            });
+            return Ok(None);
+        }
+        Policy::Token { issuers, .. } => issuers,
+    };
+    let begun = exchange.elapsed();
+    let verdict = auth::authenticate(
+        issuers,
+        &parts.headers,
+        exchange.snapshot().tokens(),
+        gateway.tokens(),
+        gateway.clock(),
+    )
+    .await;
+    let duration = Some(exchange.elapsed().saturating_sub(begun));
+    match verdict {
+        Ok(authenticated) => {
+            let issuer = exchange.snapshot().issuer_of(&authenticated.principal);
+            exchange.auth = Some(AuthNote {
+                result: AuthResult::Passed(AuthOutcome::Ok),
+                principal: Some(Arc::clone(&authenticated.principal)),
+                issuer,
+                cache: Some(if authenticated.cached {
+                    CacheLookup::Hit
+                } else {
+                    CacheLookup::Miss
+                }),
+                duration,
+            });
+            Ok(Some(authenticated.principal))
+        }
+        Err(refusal) => {
+            let snapshot = exchange.snapshot();
+            let issuer = refusal.issuer().and_then(|name| snapshot.issuer_named(name));
+            exchange.auth = Some(AuthNote {
+                result: AuthResult::Refused(refusal.reason()),
+                principal: None,
+                issuer,
+                cache: refusal.token_sent().then_some(CacheLookup::Miss),
+                duration,
+            });
+            Err(Reject::Auth(refusal))
+        }
+    }
+}
+
+/// Counts what an upstream did wrong; the client's own faults are not its.
+fn count_failure(gateway: &Gateway, exchange: &Exchange, failure: Failure, trace: Trace) {
+    let fault = match failure {
+        Failure::BadResponse => UpstreamFault::BadResponse,
+        Failure::Failed => UpstreamFault::Failed,
+        Failure::Refused => UpstreamFault::Refused,
+        Failure::TimedOut => UpstreamFault::Timeout,
+        Failure::BadRequest
+        | Failure::BodyTimedOut
+        | Failure::BodyTooLarge
+        | Failure::ClientGone
+        | Failure::SpoolFailed
+        | Failure::SpoolFull => return,
+    };
+    let upstream = exchange.route().and_then(|route| route.upstream.as_ref());
+    if let (Some(upstream), Some(endpoint)) = (upstream, trace.endpoint) {
+        gateway.metrics().upstream_error(upstream.id, endpoint, fault);
+    }
+}
+
+fn origin<'a>(exchange: &Exchange, host: &'a HeaderValue) -> Origin<'a> {
+    let listener = exchange.listener();
+    Origin {
+        peer: match exchange.connection().peer {
+            Peer::Tcp(address) => Some(address.ip().to_canonical()),
+            Peer::Unix => None,
+        },
+        scheme: listener.scheme,
+        host,
+        port: listener.public_port,
+    }
+}
+
+fn refuse(mut exchange: Exchange, reject: &Reject) -> Response<Body> {
+    exchange.refuse(reject);
+    let response = {
+        let format = exchange.route().map_or(ErrorFormat::Auto, |route| route.errors);
+        respond(reject, &exchange.asker(format))
+    };
+    exchange.respond(response)
+}
+
+struct Panicked;
+
+/// Runs a future to its end or to its panic. What it borrowed is given up with it, so that no
+/// half-changed state is looked at afterwards.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}

@@ -1,0 +1,145 @@
+//! The sum of every module's refusals, and the one place that maps them to reason and status.
+//!
+//! No arm is a catch-all: a new way to fail does not compile until it has its reason here.
+
+use hyper::StatusCode;
+
+use crate::auth::{Denial, Refusal};
+use crate::http::head::HeadError;
+use crate::http::path::PathError;
+use crate::route::Allow;
+use crate::telemetry::labels::Reason;
+use crate::{proxy, static_files};
+
+/// Why a request got no answer from an application or a folder.
+#[derive(Debug)]
+pub enum Reject {
+    /// The token is missing or not acceptable.
+    Auth(Refusal),
+    /// The declared length exceeds the route's `max_body`.
+    BodyTooLarge,
+    /// The principal may not do this.
+    Denied(Denial),
+    /// The folder has no answer.
+    Files(static_files::Refusal),
+    /// The request's head is not acceptable.
+    Head(HeadError),
+    /// A panic, caught around this one exchange.
+    Internal,
+    /// The request carries this gateway's own `Via`.
+    Loop,
+    /// Routes exist for the path, none for the method.
+    MethodNotAllowed(Allow),
+    /// The connection's certificate, or the redirect's, does not cover the host.
+    Misdirected,
+    /// No route matches.
+    NoRoute,
+    /// The path has no canonical form.
+    Path(PathError),
+    /// The upstream gave no usable answer.
+    Proxy(proxy::Failure),
+}
+
+impl Reject {
+    /// The stable word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Auth(refusal) => refusal.reason(),
+            Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::Denied(denial) => denial.reason(),
+            Self::Files(refusal) => match refusal {
+                static_files::Refusal::Io(_) => Reason::Internal,
+                static_files::Refusal::MethodNotAllowed => Reason::MethodNotAllowed,
+                static_files::Refusal::NotFound => Reason::NotFound,
+            },
+            Self::Head(error) => match error {
+                HeadError::BadHost => Reason::BadHost,
+                HeadError::BadRequest(_) => Reason::BadRequest,
+                HeadError::ExpectationFailed => Reason::ExpectationFailed,
+                HeadError::HeadersTooLarge => Reason::HeadersTooLarge,
+                HeadError::MethodNotAllowed => Reason::MethodNotAllowed,
+                HeadError::TargetTooLong => Reason::TargetTooLong,
+            },
+            Self::Internal => Reason::Internal,
+            Self::Loop => Reason::Loop,
+            Self::MethodNotAllowed(_) => Reason::MethodNotAllowed,
+            Self::Misdirected => Reason::Misdirected,
+            Self::NoRoute => Reason::NoRoute,
+            Self::Path(error) => match error {
+                PathError::Ambiguous => Reason::AmbiguousPath,
+                PathError::AboveRoot
+                | PathError::Backslash
+                | PathError::BadEscape
+                | PathError::Control
+                | PathError::NotAbsolute => Reason::BadRequest,
+            },
+            Self::Proxy(failure) => failure.reason(),
+        }
+    }
+
+    /// The finer word for log, CLI and `explain`; never shown to a client.
+    pub fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Auth(refusal) => Some(refusal.detail()),
+            Self::Head(HeadError::BadRequest(detail)) => Some(detail),
+            Self::BodyTooLarge
+            | Self::Denied(_)
+            | Self::Files(_)
+            | Self::Head(_)
+            | Self::Internal
+            | Self::Loop
+            | Self::MethodNotAllowed(_)
+            | Self::Misdirected
+            | Self::NoRoute
+            | Self::Path(_)
+            | Self::Proxy(_) => None,
+        }
+    }
+}
+
+/// The status that answers a reason (contract, "Reject reasons").
+pub(super) const fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::AmbiguousPath
+        | Reason::BadHost
+        | Reason::BadRequest
+        | Reason::DuplicateCredentials => StatusCode::BAD_REQUEST,
+        Reason::AlgorithmNotAllowed
+        | Reason::AudienceMismatch
+        | Reason::BadSignature
+        | Reason::ClaimRefused
+        | Reason::TokenExpired
+        | Reason::TokenMalformed
+        | Reason::TokenMissing
+        | Reason::TokenNotYetValid
+        | Reason::TokenTooLarge
+        | Reason::TokenUnsupported
+        | Reason::TypeNotAllowed
+        | Reason::UnknownIssuer
+        | Reason::UnknownKey => StatusCode::UNAUTHORIZED,
+        Reason::Forbidden | Reason::InsufficientScope => StatusCode::FORBIDDEN,
+        Reason::NoRoute | Reason::NotFound => StatusCode::NOT_FOUND,
+        Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Reason::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+        Reason::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+        Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        // Never sent: the log's word for a client that left (nginx's 499).
+        Reason::ClientGone => CLIENT_GONE,
+        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::UpstreamBadResponse | Reason::UpstreamFailed | Reason::UpstreamRefused => {
+            StatusCode::BAD_GATEWAY
+        }
+        Reason::KeysUnavailable | Reason::SpoolFull => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Reason::Loop => StatusCode::LOOP_DETECTED,
+    }
+}
+
+/// 499: no registered status says that the client left.
+pub(super) const CLIENT_GONE: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::BAD_REQUEST,
+};

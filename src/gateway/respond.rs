@@ -1,0 +1,286 @@
+//! The only maker of error responses: status, challenge and body for every reject.
+//!
+//! A client learns the stable reason and the request id; never which key, issuer, upstream or
+//! setting was involved (an attacker reads these bodies too, J32).
+
+use bytes::Bytes;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use super::reject::{Reject, status};
+use crate::auth::Denial;
+use crate::snapshot::plan::ErrorFormat;
+use crate::telemetry::labels::Reason;
+
+/// Seconds after which a client may try again when keys or buffers are missing.
+///
+/// Long enough not to hammer, short enough that a recovered issuer is noticed: key fetches back
+/// off to 30 s at most, most recover within the first two attempts.
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// What the response to a reject depends on, beside the reject.
+#[derive(Debug)]
+pub(super) struct Asker<'a> {
+    pub(super) accept: Option<&'a str>,
+    /// The host as the client wrote it; quoted only after a check of its own.
+    pub(super) host: Option<&'a str>,
+    pub(super) request_id: &'a str,
+    pub(super) format: ErrorFormat,
+}
+
+/// The complete response to a reject.
+pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
+    let reason = reject.reason();
+    let status = status(reason);
+    let (content_type, body) = body(reason, status, asker);
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match reject {
+        Reject::Auth(refusal) if status == StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, invalid_token(asker.host, refusal.token_sent()));
+        }
+        Reject::Denied(_) if status == StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, invalid_token(asker.host, true));
+        }
+        Reject::Denied(Denial::InsufficientScope { scope }) => {
+            headers.insert(WWW_AUTHENTICATE, insufficient_scope(asker.host, scope));
+        }
+        Reject::MethodNotAllowed(allow) => {
+            if let Ok(allow) = HeaderValue::from_str(&allow.to_string()) {
+                headers.insert(ALLOW, allow);
+            }
+        }
+        Reject::Files(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        }
+        Reject::Auth(_)
+        | Reject::BodyTooLarge
+        | Reject::Denied(_)
+        | Reject::Files(_)
+        | Reject::Head(_)
+        | Reject::Internal
+        | Reject::Loop
+        | Reject::Misdirected
+        | Reject::NoRoute
+        | Reject::Path(_)
+        | Reject::Proxy(_) => {}
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
+    }
+    response
+}
+
+/// RFC 6750 section 3: no error code when no credentials were sent.
+fn invalid_token(host: Option<&str>, token_sent: bool) -> HeaderValue {
+    let realm = realm(host);
+    let text = if token_sent {
+        format!("Bearer realm=\"{realm}\", error=\"invalid_token\"")
+    } else {
+        format!("Bearer realm=\"{realm}\"")
+    };
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+/// RFC 6750 section 3.1: names the scope, so that a client can ask for a token that has it.
+fn insufficient_scope(host: Option<&str>, scope: &str) -> HeaderValue {
+    let realm = realm(host);
+    let text = format!("Bearer realm=\"{realm}\", error=\"insufficient_scope\", scope=\"{scope}\"");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+}
+
+/// The host that was asked for. Checked hosts hold no quote or control character; the check is
+/// repeated here because this value is quoted into a header.
+fn realm(host: Option<&str>) -> &str {
+    match host {
+        Some(host) if host.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') => host,
+        Some(_) | None => "portcullis",
+    }
+}
+
+fn body(reason: Reason, status: StatusCode, asker: &Asker<'_>) -> (Option<HeaderValue>, Bytes) {
+    let format = match asker.format {
+        ErrorFormat::Auto if wants_html(asker.accept) => ErrorFormat::Html,
+        ErrorFormat::Auto => ErrorFormat::Problem,
+        ErrorFormat::Drf | ErrorFormat::Empty | ErrorFormat::Html | ErrorFormat::Problem => {
+            asker.format
+        }
+    };
+    match format {
+        ErrorFormat::Empty => (None, Bytes::new()),
+        ErrorFormat::Drf => {
+            (Some(HeaderValue::from_static("application/json")), drf(reason, status).into())
+        }
+        ErrorFormat::Html => (
+            Some(HeaderValue::from_static("text/html; charset=utf-8")),
+            html(reason, status, asker.request_id).into(),
+        ),
+        ErrorFormat::Auto | ErrorFormat::Problem => (
+            Some(HeaderValue::from_static("application/problem+json")),
+            problem(reason, status, asker.request_id).into(),
+        ),
+    }
+}
+
+/// Browsers name `text/html` first; programs name `*/*`, JSON or nothing.
+fn wants_html(accept: Option<&str>) -> bool {
+    accept.unwrap_or("").split(',').map(|range| range.split(';').next().unwrap_or("").trim()).any(
+        |media| {
+            media.eq_ignore_ascii_case("text/html")
+                || media.eq_ignore_ascii_case("application/xhtml+xml")
+        },
+    )
+}
+
+/// RFC 9457 section 3, with the reason as `code`.
+fn problem(reason: Reason, status: StatusCode, request_id: &str) -> Vec<u8> {
+    json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("Error"),
+        "status": status.as_u16(),
+        "detail": sentence(reason),
+        "code": reason.as_str(),
+        "request_id": request_id,
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// What djangorestframework-simplejwt's own views answer, so that its clients need no second path.
+fn drf(reason: Reason, status: StatusCode) -> Vec<u8> {
+    let value = match (status, reason) {
+        (StatusCode::UNAUTHORIZED, Reason::TokenMissing) => {
+            json!({ "detail": "Authentication credentials were not provided." })
+        }
+        (StatusCode::UNAUTHORIZED, _) => json!({
+            "detail": "Given token not valid for any token type",
+            "code": "token_not_valid",
+            "messages": [{
+                "token_class": "AccessToken",
+                "token_type": "access",
+                "message": if reason == Reason::TokenExpired {
+                    "Token is expired"
+                } else {
+                    "Token is invalid"
+                },
+            }],
+        }),
+        (StatusCode::FORBIDDEN, _) => {
+            json!({ "detail": "You do not have permission to perform this action." })
+        }
+        _ => json!({ "detail": sentence(reason), "code": reason.as_str() }),
+    };
+    value.to_string().into_bytes()
+}
+
+fn html(reason: Reason, status: StatusCode, request_id: &str) -> Vec<u8> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let code = status.as_u16();
+    let sentence = sentence(reason);
+    // Nothing of the request is echoed but its id, which is made of letters, digits and `._-`.
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{code} {title}</title>\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;\
+         padding:0 1rem}}small{{color:#666}}</style></head><body><h1>{code} {title}</h1>\
+         <p>{sentence}</p><small>{reason} &middot; {request_id}</small></body></html>\n"
+    )
+    .into_bytes()
+}
+
+/// One sentence a reason: what the client can do about it, and nothing about our insides.
+const fn sentence(reason: Reason) -> &'static str {
+    match reason {
+        Reason::AlgorithmNotAllowed
+        | Reason::AudienceMismatch
+        | Reason::BadSignature
+        | Reason::ClaimRefused
+        | Reason::TokenMalformed
+        | Reason::TokenTooLarge
+        | Reason::TokenUnsupported
+        | Reason::TypeNotAllowed
+        | Reason::UnknownIssuer
+        | Reason::UnknownKey => "The bearer token is not acceptable here.",
+        Reason::AmbiguousPath => "The path can be read in more than one way.",
+        Reason::BadHost => "The host is missing, malformed or contradicts the target.",
+        Reason::BadRequest => "The request is malformed.",
+        Reason::BodyTooLarge => "The body is longer than this resource accepts.",
+        Reason::ClientGone => "The client closed the connection.",
+        Reason::DuplicateCredentials => "The request carries more than one credential.",
+        Reason::ExpectationFailed => "Only `Expect: 100-continue` is supported.",
+        Reason::Forbidden => "The token's holder may not do this.",
+        Reason::HeadersTooLarge => "The header fields are too many or too long.",
+        Reason::InsufficientScope => "The token lacks a scope that this resource requires.",
+        Reason::Internal => "Something failed here; the request may be tried again.",
+        Reason::KeysUnavailable => "Tokens can't be verified at the moment.",
+        Reason::Loop => "The request has passed through this gateway before.",
+        Reason::MethodNotAllowed => "The resource does not support this method.",
+        Reason::Misdirected => "This connection does not serve the requested host.",
+        Reason::NoRoute | Reason::NotFound => "There is nothing at this address.",
+        Reason::RequestTimeout => "The request did not arrive in time.",
+        Reason::SpoolFull => "There is no room to buffer the request at the moment.",
+        Reason::TargetTooLong => "The request target is too long.",
+        Reason::TokenExpired => "The bearer token has expired.",
+        Reason::TokenMissing => "A bearer token is required.",
+        Reason::TokenNotYetValid => "The bearer token is not valid yet.",
+        Reason::UpstreamBadResponse => "The application's answer was not well-formed.",
+        Reason::UpstreamFailed => "The application closed the connection without an answer.",
+        Reason::UpstreamRefused => "The application can't be reached.",
+        Reason::UpstreamTimeout => "The application did not answer in time.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asker(accept: Option<&str>, format: ErrorFormat) -> Asker<'_> {
+        Asker { accept, host: Some("api.example.com"), request_id: "abc", format }
+    }
+
+    #[test]
+    fn every_reason_has_a_sentence_and_a_status() {
+        for &reason in Reason::ALL {
+            assert!(!sentence(reason).is_empty());
+            assert!(status(reason).as_u16() >= 400, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_program_gets_a_problem_and_a_browser_a_page() {
+        let response = respond(&Reject::NoRoute, &asker(None, ErrorFormat::Auto));
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(body["code"], "no_route");
+        assert_eq!(body["status"], 404);
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+
+        let browser = Some("text/html,application/xhtml+xml,*/*;q=0.8");
+        let response = respond(&Reject::NoRoute, &asker(browser, ErrorFormat::Auto));
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+    }
+
+    #[test]
+    fn a_refused_scope_is_named_as_rfc_6750_asks() {
+        let denied = Reject::Denied(Denial::InsufficientScope { scope: "orders:read".into() });
+        let response = respond(&denied, &asker(None, ErrorFormat::Problem));
+        assert_eq!(
+            response.headers()[WWW_AUTHENTICATE],
+            "Bearer realm=\"api.example.com\", error=\"insufficient_scope\", scope=\"orders:read\""
+        );
+    }
+
+    #[test]
+    fn a_realm_can_not_be_broken_out_of() {
+        assert_eq!(realm(Some("a\"b")), "portcullis");
+        assert_eq!(realm(None), "portcullis");
+    }
+}

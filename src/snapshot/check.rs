@@ -1,0 +1,87 @@
+//! What is odd but not wrong: warnings about a configuration that would serve.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use super::compile::Compiling;
+use crate::clock::UnixTime;
+use crate::config::{Address, CertificatePair, Diagnostic, Route};
+
+/// A certificate closer to its end than this is worth a line: renewal happens at 30 days left.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Warns of everything that no other step of compiling looks at.
+pub(super) fn warn(compiling: &mut Compiling<'_>) {
+    plain_listeners(compiling);
+    key_files(compiling);
+}
+
+impl Compiling<'_> {
+    /// Warns of a certificate that has expired or is about to.
+    pub(super) fn expiry(&mut self, pair: &CertificatePair, not_after: UnixTime) {
+        let now = self.surroundings.clock.wall();
+        let left = not_after.since(now);
+        let message = if left.is_zero() {
+            "the certificate has expired".to_owned()
+        } else if left < EXPIRES_SOON {
+            format!("the certificate expires in {} days", left.as_secs() / 86_400)
+        } else {
+            return;
+        };
+        self.report(Diagnostic::warning(pair.cert.span.clone(), message));
+    }
+}
+
+/// A token sent over plain HTTP is everybody's token.
+fn plain_listeners(compiling: &mut Compiling<'_>) {
+    let protected = compiling.config.routes.iter().any(|route| !route.public);
+    for listener in &compiling.config.listeners {
+        let exposed = match &listener.address.value {
+            Address::Tcp { host: None, .. } => true,
+            Address::Tcp { host: Some(host), .. } => !is_loopback(host),
+            Address::Unix(_) => false,
+        };
+        let serves =
+            compiling.config.routes.iter().any(|route| reaches(route, &listener.name.value));
+        if exposed
+            && protected
+            && serves
+            && listener.tls.is_none()
+            && listener.redirect_to.is_none()
+        {
+            let message = format!(
+                "listener `{}` takes tokens over plain HTTP from other machines",
+                listener.name.value
+            );
+            compiling.report(Diagnostic::warning(listener.address.span.clone(), message).hint(
+                "add a `tls` table, `redirect_to` a listener that has one, or bind loopback",
+            ));
+        }
+    }
+}
+
+fn reaches(route: &Route, listener: &str) -> bool {
+    let named = route.listeners.as_ref();
+    !route.public && named.is_none_or(|names| names.iter().any(|name| name.value == listener))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+/// A private key that others on the machine can read is theirs too.
+fn key_files(compiling: &mut Compiling<'_>) {
+    let pairs = compiling.config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    for pair in pairs.flat_map(|tls| &tls.certificates) {
+        let Ok(metadata) = std::fs::metadata(&pair.key.value) else { continue };
+        let mode = metadata.permissions().mode();
+        if mode & 0o077 != 0 {
+            let message =
+                format!("the private key can be read by others (mode {:o})", mode & 0o777);
+            compiling.report(
+                Diagnostic::warning(pair.key.span.clone(), message)
+                    .hint(format!("chmod 600 {}", pair.key.value.display())),
+            );
+        }
+    }
+}

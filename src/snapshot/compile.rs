@@ -1,0 +1,368 @@
+//! From what the operator wrote to what serves: every problem at once, never only the first.
+//!
+//! The only place that wraps an action in its policy: a new way to make a [`Guarded`] is a decision
+//! of loading, never of a request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hyper::header::{HeaderName, HeaderValue};
+
+use super::issuers::Issuers;
+use super::listeners::{self, ListenerSpec};
+use super::plan::{Action, Destination, ErrorFormat, RoutePlan};
+use super::upstreams::Upstreams;
+use super::{Snapshot, check, issuers, routes};
+use crate::auth::{ErrorStyle, Guarded, Policy, TokenCache};
+use crate::clock::Clock;
+use crate::config::{self, Config, Diagnostic, Diagnostics, Loaded, Route, Severity, Source};
+use crate::http::forwarded::{Via, request_id};
+use crate::http::{Asserted, HeadLimits, UnderscorePolicy};
+use crate::keys::KeySet;
+use crate::proxy::{Proxy, Spool};
+use crate::route::{Matcher, PathPattern, Table};
+use crate::static_files::{self, Files};
+use crate::telemetry::metrics::Metrics;
+use crate::tls::tickets::Tickets;
+
+/// What compiling draws on beside the file.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Where names become metric indices.
+    pub metrics: Arc<Metrics>,
+    /// Whether certificates are about to expire.
+    pub clock: Clock,
+    /// The process's ticket keys, which outlive every snapshot.
+    pub tickets: Arc<Tickets>,
+    /// This gateway's name in `Via`, the same over reloads.
+    pub via: Via,
+}
+
+/// A snapshot, with what is bound and started but not part of it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Ready to install.
+    pub snapshot: Arc<Snapshot>,
+    /// Where to listen.
+    pub listeners: Vec<ListenerSpec>,
+    /// What is odd but not wrong.
+    pub warnings: Diagnostics,
+}
+
+/// Compiles a configuration; adopts from `previous` what did not change. Binds and fetches nothing.
+///
+/// # Errors
+/// Everything that is wrong, and what is odd besides.
+pub fn compile(
+    loaded: &Loaded,
+    previous: Option<&Snapshot>,
+    surroundings: &Surroundings,
+) -> Result<Compiled, Diagnostics> {
+    let mut compiling = Compiling {
+        config: &loaded.config,
+        source: &loaded.source,
+        previous,
+        surroundings,
+        slots: HashMap::new(),
+        key_sets: Vec::new(),
+        diagnostics: Vec::new(),
+    };
+    compiling.slots = listeners::slots(&compiling);
+    let compiled = compiling.run();
+    let diagnostics = Diagnostics::new(loaded.source.clone(), compiling.diagnostics);
+    match compiled {
+        Some((snapshot, listeners)) if diagnostics.errors() == 0 => {
+            Ok(Compiled { snapshot: Arc::new(snapshot), listeners, warnings: diagnostics })
+        }
+        Some(_) | None => Err(diagnostics),
+    }
+}
+
+/// A compilation under way.
+#[derive(Debug)]
+pub(super) struct Compiling<'a> {
+    pub(super) config: &'a Config,
+    pub(super) source: &'a Source,
+    pub(super) previous: Option<&'a Snapshot>,
+    pub(super) surroundings: &'a Surroundings,
+    slots: HashMap<String, usize>,
+    /// Issuer, fingerprint and key set, for the next reload to adopt.
+    pub(super) key_sets: Vec<(String, u64, Arc<KeySet>)>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiling<'_> {
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    pub(super) fn listener_slot(&self, name: &str) -> Option<usize> {
+        self.slots.get(name).copied()
+    }
+
+    fn run(&mut self) -> Option<(Snapshot, Vec<ListenerSpec>)> {
+        let config = self.config;
+        let listeners = listeners::compile(self);
+        let mut issuers = Issuers::compile(self);
+        let upstreams = Upstreams::compile(self);
+        let mut matchers = Vec::new();
+        let mut plans = Vec::new();
+        for (at, route) in config.routes.iter().enumerate() {
+            let matcher = routes::matcher(self, at, route);
+            let plan = self.plan(at, route, matcher.as_ref(), &mut issuers, &upstreams);
+            if let (Some(matcher), Some(plan)) = (matcher, plan) {
+                matchers.push(matcher);
+                plans.push(plan);
+            }
+        }
+        if matchers.len() == config.routes.len() {
+            routes::overlaps(self, &matchers);
+        }
+        check::warn(self);
+        if self.diagnostics.iter().any(|one| one.severity == Severity::Error) {
+            return None;
+        }
+        let table = Table::build(matchers.iter().cloned().zip(0..).collect());
+        let issuers = issuers.into_list();
+        let snapshot = Snapshot {
+            source: self.source.clone(),
+            config: Arc::new(config.clone()),
+            listeners: listeners.plans,
+            table,
+            named_listeners: config.routes.iter().map(|route| self.named(route)).collect(),
+            matchers,
+            routes: plans,
+            asserted: self.asserted(),
+            underscores: self.underscores(),
+            head_limits: HeadLimits {
+                count: config.server.max_headers.count,
+                size: usize::try_from(config.server.max_headers.size.bytes()).ok()?,
+                line: usize::try_from(config.server.max_headers.line.bytes()).ok()?,
+            },
+            request_id: HeaderName::try_from(config.server.request_id.value.as_str()).ok()?,
+            via: self.surroundings.via.clone(),
+            spool: self.spool(),
+            tokens: self.tokens(),
+            issuer_ids: issuers
+                .iter()
+                .map(|one| self.surroundings.metrics.issuer(one.name()))
+                .collect(),
+            issuers_by_fingerprint: issuers
+                .iter()
+                .enumerate()
+                .map(|(place, issuer)| (issuer.fingerprint(), place))
+                .collect(),
+            issuers,
+            upstreams: upstreams.into_list(),
+            key_sets: std::mem::take(&mut self.key_sets),
+        };
+        Some((snapshot, listeners.specs))
+    }
+
+    // === routes ===
+
+    fn plan(
+        &mut self,
+        at: usize,
+        route: &Route,
+        matcher: Option<&Matcher>,
+        issuers: &mut Issuers,
+        upstreams: &Upstreams,
+    ) -> Option<RoutePlan> {
+        let name = route.effective_name();
+        let policy = self.policy(at, route, issuers);
+        let errors = error_format(route, policy.as_ref());
+        let (action, upstream, to) = match &route.upstream {
+            Some(reference) => {
+                // A name that does not exist was reported while loading.
+                let (upstream, id) = upstreams.find(&reference.value)?;
+                let to = upstream.name().to_owned();
+                let endpoints = upstream.endpoints().iter().map(|one| one.label().to_owned());
+                let destination = Destination {
+                    id,
+                    name: Arc::from(upstream.name()),
+                    endpoints: endpoints.collect(),
+                };
+                (Action::Proxy(Guarded::new(policy?, Proxy { upstream })), Some(destination), to)
+            }
+            None => {
+                let files = self.files(at, route, matcher?)?;
+                let to = route.static_root.as_ref()?.value.display().to_string();
+                (Action::Files(Guarded::new(policy?, files)), None, to)
+            }
+        };
+        Some(RoutePlan {
+            id: self.surroundings.metrics.route(&name),
+            name: Arc::from(name),
+            to,
+            action,
+            upstream,
+            max_body: route.max_body.bytes(),
+            errors,
+        })
+    }
+
+    fn policy(&mut self, at: usize, route: &Route, issuers: &mut Issuers) -> Option<Policy> {
+        if route.public {
+            return Some(Policy::Public);
+        }
+        let issuers = issuers.of_route(self, at, route);
+        let require = issuers::require(self, &format!("route[{at}].require"), &route.require);
+        Some(Policy::Token { issuers: issuers?, require: require? })
+    }
+
+    fn files(&mut self, at: usize, route: &Route, matcher: &Matcher) -> Option<Files> {
+        let root = route.static_root.as_ref()?;
+        let settings = static_files::Settings {
+            folder: root.value.clone(),
+            prefix: served_prefix(&matcher.path).to_owned(),
+            index: route.index.clone(),
+            fallback: route.fallback.as_ref().map(|fallback| fallback.value.clone()),
+            cache_control: match &route.cache_control {
+                config::CacheControl::Auto => static_files::CacheControl::Auto,
+                config::CacheControl::Text(text) => self.cache_control(at, route, text)?,
+            },
+        };
+        match Files::open(settings, self.surroundings.clock.clone()) {
+            Ok(files) => Some(files),
+            Err(error) => {
+                self.report(
+                    Diagnostic::error(root.span.clone(), error.to_string())
+                        .path(format!("route[{at}].static")),
+                );
+                None
+            }
+        }
+    }
+
+    fn cache_control(
+        &mut self,
+        at: usize,
+        route: &Route,
+        text: &str,
+    ) -> Option<static_files::CacheControl> {
+        match HeaderValue::from_str(text) {
+            Ok(value) => Some(static_files::CacheControl::Fixed(value)),
+            Err(_) => {
+                self.report(
+                    Diagnostic::error(route.span.clone(), "not a value that a header can hold")
+                        .path(format!("route[{at}].cache_control")),
+                );
+                None
+            }
+        }
+    }
+
+    /// The slots of the listeners that a route names.
+    fn named(&self, route: &Route) -> Vec<usize> {
+        let names = route.listeners.iter().flatten();
+        names.filter_map(|name| self.listener_slot(&name.value)).collect()
+    }
+
+    // === server ===
+
+    fn asserted(&self) -> Asserted {
+        let identity = self.config.issuers.iter().flat_map(|issuer| issuer.identity_headers.iter());
+        let names = identity.filter_map(|(name, _)| HeaderName::try_from(name.value.as_str()).ok());
+        let request_id = HeaderName::try_from(self.config.server.request_id.value.as_str()).ok();
+        Asserted::new(names.chain(request_id))
+    }
+
+    fn underscores(&mut self) -> (UnderscorePolicy, Vec<HeaderName>) {
+        let server = &self.config.server;
+        let policy = match server.underscore_headers {
+            config::Underscores::Drop => UnderscorePolicy::Drop,
+            config::Underscores::Reject => UnderscorePolicy::Reject,
+        };
+        let mut allowed = Vec::new();
+        for name in &server.allow_headers {
+            match HeaderName::try_from(name.value.as_str()) {
+                Ok(header) => allowed.push(header),
+                Err(_) => self.report(
+                    Diagnostic::error(name.span.clone(), "not a header name")
+                        .path("server.allow_headers"),
+                ),
+            }
+        }
+        (policy, allowed)
+    }
+
+    /// Bodies gathered under the old snapshot still count against its spool: adopted if unchanged.
+    fn spool(&self) -> Arc<Spool> {
+        let spool = &self.config.server.spool;
+        let same = |old: &&Snapshot| {
+            let before = &old.config.server.spool;
+            (before.memory, before.disk, &before.dir) == (spool.memory, spool.disk, &spool.dir)
+        };
+        match self.previous.filter(same) {
+            Some(old) => Arc::clone(&old.spool),
+            None => {
+                let dir = spool.dir.path().map(std::path::Path::to_owned);
+                Arc::new(Spool::new(spool.memory.bytes(), spool.disk.bytes(), dir))
+            }
+        }
+    }
+
+    fn tokens(&self) -> Arc<TokenCache> {
+        let cache = &self.config.cache;
+        let same = |old: &&Snapshot| {
+            let before = &old.config.cache;
+            (before.tokens, before.max_age) == (cache.tokens, cache.max_age)
+        };
+        match self.previous.filter(same) {
+            Some(old) => Arc::clone(&old.tokens),
+            None => Arc::new(TokenCache::new(cache.tokens, cache.max_age)),
+        }
+    }
+}
+
+/// What of a request's path stands for the folder: an exact pattern names a file in it.
+fn served_prefix(pattern: &PathPattern) -> &str {
+    match pattern {
+        PathPattern::Prefix(base) => base,
+        PathPattern::Exact(path) => path.rsplit_once('/').map_or("", |(above, _)| above),
+    }
+}
+
+/// `auto` follows the issuers: what simplejwt's clients expect, they get from the gateway too.
+fn error_format(route: &Route, policy: Option<&Policy>) -> ErrorFormat {
+    match route.errors {
+        config::Errors::Auto => match policy {
+            Some(Policy::Token { issuers, .. }) if issuers.errors() == ErrorStyle::Drf => {
+                ErrorFormat::Drf
+            }
+            Some(_) | None => ErrorFormat::Auto,
+        },
+        config::Errors::Drf => ErrorFormat::Drf,
+        config::Errors::Empty => ErrorFormat::Empty,
+        config::Errors::Html => ErrorFormat::Html,
+        config::Errors::Problem => ErrorFormat::Problem,
+    }
+}
+
+impl Surroundings {
+    /// For verbs that only look at a configuration: counts nothing that anybody scrapes.
+    ///
+    /// # Errors
+    /// The system gave no random bytes for the ticket keys.
+    pub fn offline() -> Result<Self, String> {
+        Self::new(Metrics::new(), Clock::system())
+    }
+
+    /// With fresh ticket keys and a fresh name in `Via`.
+    ///
+    /// # Errors
+    /// The system gave no random bytes for the ticket keys.
+    pub fn new(metrics: Arc<Metrics>, clock: Clock) -> Result<Self, String> {
+        // Two gateways in a row are no loop: each needs a name of its own.
+        let id = request_id();
+        let own = id.to_str().ok().and_then(|id| id.get(..8)).unwrap_or_default();
+        let tickets = Tickets::new().map_err(|error| format!("no ticket keys: {error}"))?;
+        Ok(Self {
+            metrics,
+            clock,
+            tickets: Arc::new(tickets),
+            via: Via::new(&format!("portcullis-{own}")),
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! What a request needs of its route and its listener, resolved while loading.
+//!
+//! No string look-up, no metric look-up and no `Option` that loading could have settled: a plan's
+//! fields are used as they stand.
+
+use std::sync::Arc;
+
+use crate::auth::Guarded;
+use crate::http::Scheme;
+use crate::proxy::Proxy;
+use crate::static_files::Files;
+use crate::telemetry::ids::{ListenerId, RouteId, UpstreamId};
+use crate::tls::certificate::Certificates;
+
+/// A compiled route.
+#[derive(Debug)]
+pub struct RoutePlan {
+    /// The route's name in logs, metrics and command output.
+    pub name: Arc<str>,
+    /// Its place in the metric tables.
+    pub id: RouteId,
+    /// Where it leads, for the route table: an upstream's name or a folder.
+    pub to: String,
+    /// What it does, behind its policy.
+    pub action: Action,
+    /// Its upstream, as records name it.
+    pub upstream: Option<Destination>,
+    /// The longest request body, in bytes.
+    pub max_body: u64,
+    /// How its rejects look.
+    pub errors: ErrorFormat,
+}
+
+/// An upstream, as records name it.
+#[derive(Debug)]
+pub struct Destination {
+    /// Its place in the metric tables.
+    pub id: UpstreamId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The labels of its endpoints, in order.
+    pub endpoints: Vec<String>,
+}
+
+/// What a route does, each kind behind the door that asks for a permit.
+#[derive(Debug)]
+pub enum Action {
+    /// Serves a folder.
+    Files(Guarded<Files>),
+    /// Forwards to an upstream.
+    Proxy(Guarded<Proxy>),
+}
+
+/// How an error body looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorFormat {
+    /// By the request's `Accept`: a page for browsers, else a problem.
+    Auto,
+    /// As Django REST framework and simplejwt answer.
+    Drf,
+    /// No body.
+    Empty,
+    /// A small page.
+    Html,
+    /// RFC 9457 `application/problem+json`.
+    Problem,
+}
+
+/// A compiled listener, as the gateway sees it.
+#[derive(Debug)]
+pub struct ListenerPlan {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// Its place in the metric tables.
+    pub id: ListenerId,
+    /// What clients speak to it.
+    pub scheme: Scheme,
+    /// The port clients see: what redirects and `X-Forwarded-Port` say.
+    pub public_port: u16,
+    /// Where everything but ACME and the routes that name this listener is sent.
+    pub redirect: Option<Redirect>,
+    /// The certificates it serves; a host that none covers is refused (421).
+    pub certificates: Option<Arc<Certificates>>,
+}
+
+/// A redirect to a TLS listener.
+#[derive(Debug)]
+pub struct Redirect {
+    /// The public port of the TLS listener.
+    pub port: u16,
+    /// Its certificates: only the hosts they cover are redirected.
+    pub certificates: Arc<Certificates>,
+}
