@@ -23,7 +23,7 @@ use crate::snapshot::{Snapshot, Surroundings, compile};
 pub(super) struct Arguments {
     /// The method, such as GET
     method: String,
-    /// The whole URL, such as https://example.com/api/orders/
+    /// The whole URL, such as `https://example.com/api/orders/`
     url: String,
     /// A request header, `Name: value`; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]

@@ -2,7 +2,7 @@
 //!
 //! Each table is defined once, by `table!`: its struct, its reader, its known keys, its defaults,
 //! the reference page and the JSON Schema all come from that one definition. Nothing here knows a
-//! runtime type, and only [`load`] touches a file. What the file says is trusted as the operator's
+//! runtime type, and only [`load()`] touches a file. What the file says is trusted as the operator's
 //! wish, but not as well-formed: every problem becomes a [`Diagnostic`], all of them at once, and
 //! none of them shows a secret.
 

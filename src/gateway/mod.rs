@@ -1,17 +1,17 @@
 //! The story of one request, from its head to its record.
 //!
-//! 1. [`exchange`] begins: whatever happens, exactly one record is written when it ends.
+//! 1. `exchange` begins: whatever happens, exactly one record is written when it ends.
 //! 2. The head is checked, the path made canonical, and every header that Portcullis itself asserts
 //!    is deleted in all its spellings, on every route ([`crate::http`]).
 //! 3. The route is found by host, path and method.
-//! 4. [`preflight`] answers what needs no route: the listener's redirect and `OPTIONS *`.
+//! 4. `preflight` answers what needs no route: the listener's redirect and `OPTIONS *`.
 //! 5. Admission: the declared length against the route's `max_body`.
 //! 6. Authenticate: a token becomes a principal, or a refusal.
 //! 7. Authorize: a principal becomes a permit, the only key to the route's action.
 //! 8. Serve: a file, or the upstream's answer.
-//! 9. Any refusal or failure is answered by [`respond`], the only maker of error responses.
+//! 9. Any refusal or failure is answered by `respond`, the only maker of error responses.
 //!
-//! [`handle`] is that list as code.
+//! `handle` is that list as code.
 
 mod exchange;
 mod handle;

@@ -6,7 +6,7 @@
 //!
 //! The order: a route wins over another if it is at least as specific in host (exact, then the
 //! longer `*.host`, then any) and in path (exact, then the longer `/a/*`). Where neither wins,
-//! loading the configuration refuses the pair if its policies differ ([`relation`]); if they
+//! loading the configuration refuses the pair if its policies differ ([`relation()`]); if they
 //! don't, host decides before path, then the order in the file. A route whose methods or
 //! listeners don't fit does not match at all, so the next one gets its chance.
 //!
