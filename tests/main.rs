@@ -10,5 +10,9 @@
 
 /// DESIGN rules: imports, ceilings, where names may stand.
 mod architecture;
-/// What a broken configuration is told, drawn as an operator sees it.
-mod config_errors;
+/// Issuers that rotate, fail and stall.
+mod keys;
+/// Django behind Gunicorn behind the gateway.
+mod real_stack;
+/// Clients, upstreams, issuers, gateways.
+mod support;

@@ -13,16 +13,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{HUNG, Response};
 
-/// One connection.
+/// One connection, on a thread of its own; closed when this is dropped.
 pub(crate) struct H2 {
-    runtime: Runtime,
+    runtime: Handle,
     sender: SendRequest<Pieces>,
+    _open: oneshot::Sender<()>,
 }
 
 /// A request's body, in the pieces in which it is sent.
@@ -36,22 +39,12 @@ pub(crate) struct Pieces {
 impl H2 {
     /// Speaks HTTP/2 to `localhost` at this address.
     pub(crate) fn tls(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.unwrap();
-        let config = Arc::clone(config);
-        let sender = runtime.block_on(async move {
-            let stream = TcpStream::connect(address).await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let name = ServerName::try_from("localhost").unwrap();
-            let stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
-            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let (sender, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-            tokio::spawn(connection);
-            sender
-        });
-        Self { runtime, sender }
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let (open, closed) = oneshot::channel::<()>();
+        std::thread::spawn(move || drop(runtime.block_on(closed)));
+        let sender = handle.block_on(connect(address, Arc::clone(config)));
+        Self { runtime: handle, sender, _open: open }
     }
 
     /// Sends one request and reads its whole response.
@@ -63,14 +56,14 @@ impl H2 {
     pub(crate) fn begin(
         &self,
         request: Request<Pieces>,
-    ) -> tokio::task::JoinHandle<Result<Response, String>> {
+    ) -> JoinHandle<Result<Response, String>> {
         self.runtime.spawn(exchange(self.sender.clone(), request))
     }
 
     /// Waits for a request that was begun.
     pub(crate) fn finish(
         &self,
-        begun: tokio::task::JoinHandle<Result<Response, String>>,
+        begun: JoinHandle<Result<Response, String>>,
     ) -> Result<Response, String> {
         self.runtime.block_on(begun).unwrap()
     }
@@ -79,6 +72,18 @@ impl H2 {
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
+}
+
+async fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> SendRequest<Pieces> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (sender, connection) =
+        handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
 }
 
 async fn exchange(

@@ -6,6 +6,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -44,6 +45,8 @@ impl Stack {
         let prepared = prepared_data(&environment);
         let data = tempfile::tempdir().unwrap();
         fs::copy(prepared.join(DATABASE), data.path().join(DATABASE)).unwrap();
+        // Django reads its manifest there.
+        symlink(prepared.join("static"), data.path().join("static")).unwrap();
         let unix = format!("unix:{}", data.path().join("gunicorn.sock").display());
         let bind = match socket {
             Socket::Tcp => "127.0.0.1:0",
@@ -52,7 +55,8 @@ impl Stack {
         let said = data.path().join("gunicorn.log");
         let mut gunicorn = python(&environment, data.path())
             .args(["-m", "gunicorn", "shop.wsgi", "--worker-class", "gthread", "--threads", "4"])
-            .args(["--graceful-timeout", "2", "--bind", bind])
+            .args(["--graceful-timeout", "2", "--bind", bind, "--access-logfile"])
+            .arg(data.path().join(ACCESS_LOG))
             .stderr(File::create(&said).unwrap())
             .spawn()
             .unwrap();
@@ -66,9 +70,9 @@ impl Stack {
         Self { endpoint, static_root: prepared.join("static"), gunicorn, data }
     }
 
-    /// What Gunicorn and Django wrote.
-    pub(crate) fn said(&self) -> String {
-        fs::read_to_string(self.data.path().join("gunicorn.log")).unwrap()
+    /// Gunicorn's own access log: what arrived there.
+    pub(crate) fn arrived(&self) -> String {
+        fs::read_to_string(self.data.path().join(ACCESS_LOG)).unwrap()
     }
 }
 
@@ -76,8 +80,9 @@ impl Drop for Stack {
     fn drop(&mut self) {
         let id = i32::try_from(self.gunicorn.id()).unwrap();
         // Its own process alone; Gunicorn then ends its workers.
-        drop(kill_process(Pid::from_raw(id).unwrap(), Signal::TERM));
-        drop(self.gunicorn.wait());
+        if kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).is_ok() {
+            drop(self.gunicorn.wait());
+        }
     }
 }
 
@@ -90,6 +95,7 @@ fn listening_at(said: &str) -> Option<String> {
 
 // === what is made once ===
 
+const ACCESS_LOG: &str = "gunicorn.access.log";
 const DATABASE: &str = "db.sqlite3";
 
 /// A Python with the example's requirements.
