@@ -109,18 +109,20 @@ pub(super) fn is_spelling_of(name: &str, canonical: &str) -> bool {
 /// Folded names. Beside what we set: what Gunicorn takes for the scheme (a second one that
 /// disagrees is its 400), httpoxy, CGI variables that Gunicorn passes from trusted peers, and the
 /// headers by which some frameworks take another path for the request's.
-const BUILT_IN: [&str; 12] = [
+const BUILT_IN: [&str; 14] = [
     "forwarded",
     "front-end-https",
     "path-info",
     "proxy",
     "remote-user",
     "script-name",
+    "x-client-cert",
     "x-forwarded",
     "x-original-url",
     "x-real-ip",
     "x-request-id",
     "x-rewrite-url",
+    "x-scheme",
     "x-url-scheme",
 ];
 
