@@ -143,10 +143,12 @@ impl Gateway {
         runtime.block_on(self.app().reload())
     }
 
-    /// The access log's first `count` lines, once they are there.
-    pub(crate) fn records(&self, count: usize) -> Vec<Value> {
+    /// The access log's records of this path, once there are `count` of them.
+    pub(crate) fn records_of(&self, path: &str, count: usize) -> Vec<Value> {
         eventually("that many access records", || {
-            Some(read_records(&self.log())).filter(|records| records.len() >= count)
+            let mut records = read_records(&self.log());
+            records.retain(|record| record["path"] == path);
+            Some(records).filter(|records| records.len() >= count)
         })
     }
 
