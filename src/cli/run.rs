@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokio::runtime::{Builder, Runtime};
+
 use super::{Failure, colour};
 use crate::app::{AccessSink, App, Options, StartError};
 use crate::clock::Clock;
@@ -29,11 +31,11 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Result<(), Failure> {
         access_log: AccessSink::Standard,
         watch: arguments.watch,
     };
-    let app = start(options)?;
-    for (name, address) in app.bound_addrs() {
+    let running = start(options)?;
+    for (name, address) in running.app.bound_addrs() {
         tracing::info!(listener = name, %address, "listening");
     }
-    serve(app)
+    serve(running)
 }
 
 pub(super) fn start_log(config: &config::Log) {
@@ -54,22 +56,35 @@ pub(super) fn start_log(config: &config::Log) {
     }
 }
 
-pub(super) fn start(options: Options) -> Result<App, Failure> {
-    App::start(options).map_err(|error| match error {
+/// A gateway and the signals that it obeys.
+pub(super) struct Running {
+    app: App,
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// Starts a gateway. The signals are taken over first: one that came between the first connection
+/// and that would end the process without a drain.
+pub(super) fn start(options: Options) -> Result<Running, Failure> {
+    let failed = |error: std::io::Error| Failure::Running(error.to_string());
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new().map_err(failed)?
+    };
+    let app = App::start(options).map_err(|error| match error {
         StartError::Configuration(diagnostics) => {
             Failure::Configuration(diagnostics.render(colour()))
         }
         StartError::System(message) => Failure::Running(message),
-    })
+    })?;
+    Ok(Running { app, runtime, signals })
 }
 
 /// Obeys signals until the one that stops; a second one does not wait for the drain.
-pub(super) fn serve(app: App) -> Result<(), Failure> {
-    let running = |error: std::io::Error| Failure::Running(error.to_string());
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(running)?;
+pub(super) fn serve(running: Running) -> Result<(), Failure> {
+    let Running { app, runtime, mut signals } = running;
     runtime.block_on(async {
-        let mut signals = Signals::new().map_err(running)?;
         while signals.next().await == Asked::Reload {
             // What is wrong with it was told by the log; the running configuration stays.
             let _told = app.reload().await.is_err();
