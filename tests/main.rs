@@ -12,6 +12,8 @@
 mod architecture;
 /// Issuers that rotate, fail and stall.
 mod keys;
+/// Reloads and what they change.
+mod lifecycle;
 /// Django behind Gunicorn behind the gateway.
 mod real_stack;
 /// Clients, upstreams, issuers, gateways.

@@ -202,6 +202,8 @@ fn key_set(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Arc
     let source = if let Some(url) = &issuer.jwks_url {
         Source::JwksUrl(url.value.clone())
     } else if let Some(file) = &issuer.jwks_file {
+        // Read again by the refresher; a wrong name should not be found out by 503s.
+        read(compiling, issuer, "jwks_file", file)?;
         Source::File(file.value.clone())
     } else {
         // Loading made sure that an issuer without a key source has a url.

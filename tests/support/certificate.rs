@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 /// A self-signed certificate and its files.
+#[derive(Clone)]
 pub(crate) struct Certificate {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
@@ -19,6 +21,15 @@ impl Certificate {
     /// For `localhost` and `127.0.0.1`, as `server.crt` and `server.key` of `folder`.
     pub(crate) fn make(folder: &Path) -> Self {
         Self::for_names(folder, "server", &["localhost", "127.0.0.1"])
+    }
+
+    /// The one that lies in `folder` already, if there is one.
+    pub(crate) fn make_once(folder: &Path) -> Self {
+        let (cert, key) = (folder.join("server.crt"), folder.join("server.key"));
+        match fs::read(&cert) {
+            Ok(pem) => Self { cert, key, der: CertificateDer::from_pem_slice(&pem).unwrap() },
+            Err(_) => Self::make(folder),
+        }
     }
 
     pub(crate) fn for_names(folder: &Path, file: &str, names: &[&str]) -> Self {

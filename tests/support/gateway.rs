@@ -114,8 +114,11 @@ impl Gateway {
     /// Where a listener is reached from here.
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         let bound = self.app().bound_addrs();
-        let port = bound.get(listener).unwrap_or_else(|| panic!("no {listener} in {bound:?}")).port();
-        SocketAddr::from(([127, 0, 0, 1], port))
+        let address = bound.get(listener).unwrap_or_else(|| panic!("no {listener} in {bound:?}"));
+        match address.ip().is_unspecified() {
+            true => SocketAddr::from(([127, 0, 0, 1], address.port())),
+            false => *address,
+        }
     }
 
     pub(crate) fn listeners(&self) -> Vec<String> {

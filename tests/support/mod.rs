@@ -7,6 +7,8 @@ pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod h2;
 pub(crate) mod issuer;
+pub(crate) mod kernel;
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod response;
 pub(crate) mod stack;

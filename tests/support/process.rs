@@ -21,8 +21,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it on `folder`'s `gateway.toml` and waits until it listens.
-    pub(crate) fn run(folder: &Path, text: &str, arguments: &[&str]) -> Self {
+    /// Starts it on `folder`'s `gateway.toml` and waits until so many TCP listeners are open.
+    pub(crate) fn run(folder: &Path, text: &str, listeners: usize, arguments: &[&str]) -> Self {
         let file = folder.join("gateway.toml");
         fs::write(&file, text).unwrap();
         let (log, access) = (folder.join("program.log"), folder.join("access.log"));
@@ -37,25 +37,21 @@ impl Process {
             .spawn()
             .unwrap();
         let mut process = Self { child, listeners: BTreeMap::new(), log, access };
-        process.listeners = eventually("the program listens", || process.listening());
+        process.listeners = eventually("the program listens", || process.listening(listeners));
         process
     }
 
-    /// The listeners it has named, once it has said that all are open.
-    fn listening(&mut self) -> Option<BTreeMap<String, SocketAddr>> {
+    /// The listeners it has named, once there are `count`.
+    fn listening(&mut self, count: usize) -> Option<BTreeMap<String, SocketAddr>> {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("ended with {status}: {}", self.said());
         }
         let found: BTreeMap<_, _> = self.said().lines().filter_map(listener).collect();
-        Some(found).filter(|found| !found.is_empty())
+        Some(found).filter(|found| found.len() >= count)
     }
 
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -77,8 +73,7 @@ impl Process {
 fn listener(line: &str) -> Option<(String, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let field = |name: &str| line.get(name).or_else(|| line.get("fields")?.get(name))?.as_str();
-    let port = field("address")?.parse::<SocketAddr>().ok()?.port();
-    Some((field("listener")?.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))))
+    Some((field("listener")?.to_owned(), field("address")?.parse().ok()?))
 }
 
 impl Drop for Process {
