@@ -158,7 +158,11 @@ impl Control {
         let (changed, mut changes) = mpsc::channel(1);
         let _watcher = match (&self.origin, watching) {
             (Origin::File(path), true) => match watch_file(path, changed.clone()) {
-                Ok(watcher) => Some(watcher),
+                Ok(watcher) => {
+                    // What changed since it was read, before anybody watched.
+                    let _due_already = changed.try_send(()).is_err();
+                    Some(watcher)
+                }
                 Err(error) => {
                     tracing::error!(%error, "the configuration file can't be watched");
                     None
