@@ -290,7 +290,9 @@ impl Control {
             kept.insert(spec.address, acceptor);
         }
         for (_, gone) in std::mem::replace(&mut self.acceptors, kept) {
-            gone.stop();
+            // Ends as soon as what waits in the kernel is accepted: after the reload its address
+            // is free, also for the next reload.
+            gone.join();
         }
         *self.addresses.lock() = addresses;
         Ok(())
