@@ -10,6 +10,8 @@
 
 /// DESIGN rules: imports, ceilings, where names may stand.
 mod architecture;
+/// SIGTERM: what was begun is finished.
+mod drain;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.
@@ -18,3 +20,5 @@ mod lifecycle;
 mod real_stack;
 /// Clients, upstreams, issuers, gateways.
 mod support;
+/// Symlinks that change while files are read.
+mod symlinks;

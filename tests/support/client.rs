@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,9 +20,8 @@ impl<T: Read + Write + Send> Stream for T {}
 /// One connection.
 pub(crate) struct Client {
     stream: BufReader<Box<dyn Stream>>,
-    /// The TCP connection's own ends.
+    /// The TCP connection's own end.
     pub(crate) local: Option<SocketAddr>,
-    tcp: Option<TcpStream>,
 }
 
 /// What was wrong with a response.
@@ -55,7 +54,7 @@ impl Client {
 
     pub(crate) fn try_tcp(address: SocketAddr) -> io::Result<Self> {
         let stream = connect(address)?;
-        Ok(Self::over(Box::new(stream.try_clone()?), Some(stream)))
+        Ok(Self::over(Box::new(stream.try_clone()?), Some(&stream)))
     }
 
     /// Speaks HTTP/1.1 over TLS to `localhost` at this address.
@@ -71,7 +70,7 @@ impl Client {
         while secured.conn.is_handshaking() {
             secured.conn.complete_io(&mut secured.sock)?;
         }
-        Ok(Self::over(Box::new(secured), Some(stream)))
+        Ok(Self::over(Box::new(secured), Some(&stream)))
     }
 
     pub(crate) fn unix(path: &Path) -> Self {
@@ -81,9 +80,9 @@ impl Client {
         Self::over(Box::new(stream), None)
     }
 
-    fn over(stream: Box<dyn Stream>, tcp: Option<TcpStream>) -> Self {
-        let local = tcp.as_ref().map(|tcp| tcp.local_addr().unwrap());
-        Self { stream: BufReader::new(stream), local, tcp }
+    fn over(stream: Box<dyn Stream>, tcp: Option<&TcpStream>) -> Self {
+        let local = tcp.map(|tcp| tcp.local_addr().unwrap());
+        Self { stream: BufReader::new(stream), local }
     }
 
     /// Writes these bytes.
@@ -95,11 +94,6 @@ impl Client {
         let stream = self.stream.get_mut();
         stream.write_all(bytes.as_ref())?;
         stream.flush()
-    }
-
-    /// Says that nothing more will be sent (TCP only).
-    pub(crate) fn end_sending(&self) {
-        self.tcp.as_ref().unwrap().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Sends one request without a body and reads its response.
@@ -136,9 +130,11 @@ impl Client {
         read_head(&mut self.stream).unwrap_or_else(|broken| panic!("{broken}"))
     }
 
-    /// The next chunk of a chunked body; empty at its end.
-    pub(crate) fn read_chunk(&mut self) -> Result<Vec<u8>, Broken> {
-        read_chunk(&mut self.stream)
+    /// The next `length` bytes, for the body after a [`Client::head`].
+    pub(crate) fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
     }
 
     /// Panics unless the connection has ended, in order, and without another byte.
