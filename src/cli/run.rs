@@ -84,7 +84,7 @@ pub(super) fn start(options: Options) -> Result<Running, Failure> {
 /// Obeys signals until the one that stops; a second one does not wait for the drain.
 pub(super) fn serve(running: Running) -> Result<(), Failure> {
     let Running { app, runtime, mut signals } = running;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         while signals.next().await == Asked::Reload {
             // What is wrong with it was told by the log; the running configuration stays.
             let _told = app.reload().await.is_err();
@@ -96,7 +96,10 @@ pub(super) fn serve(running: Running) -> Result<(), Failure> {
                 Err(Failure::Running("stopped before the drain was over".to_owned()))
             }
         }
-    })
+    });
+    // Dropping it would wait for the drain, which a second signal does not.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn stopped_again(signals: &mut Signals) {
