@@ -35,7 +35,8 @@ impl Program {
         let token = publish(folder.path());
         let certificate = Certificate::make_once(folder.path());
         let text = configuration(folder.path(), &upstream.url(), 0);
-        let text = format!("{text}\n[admin]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n");
+        let text =
+            format!("{text}\n[admin]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n");
         let process = Process::run(folder.path(), &text, 2, &[]);
         Self { process, certificate, token, _folder: folder }
     }
@@ -135,9 +136,8 @@ fn whatever_was_begun_at_sigterm_is_finished() {
     };
     let mut byte = begin("G");
     let mut head = begin("GET /plain/head HTTP/1.1\r\nHost: local");
-    let mut body = begin(
-        "POST /plain/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234",
-    );
+    let mut body =
+        begin("POST /plain/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234");
     let mut later = Client::tcp(plain);
     is_whole(later.get("/plain/first", ""), "/plain/first", 0);
     later.send("GET /plain/later HTTP/1.1\r\n");

@@ -1,5 +1,8 @@
 //! Issuers that rotate, remove keys, fail and stall, seen through a whole gateway.
 
+use std::time::Duration;
+
+use portcullis::clock::Clock;
 use serde_json::json;
 
 use crate::support::client::Client;
@@ -129,9 +132,7 @@ fn a_removed_keys_tokens_are_refused_cached_or_not() {
     }
     guarded.issuer.publish(&[&new]);
     let by_new = guarded.good(&new);
-    eventually("the new key counts", || {
-        (guarded.ask(&by_new).status == 200).then_some(())
-    });
+    eventually("the new key counts", || (guarded.ask(&by_new).status == 200).then_some(()));
     let reached = guarded.upstream.count();
     for client in &mut clients {
         refused(&ask(client, &cached), 401, "unknown_key");
@@ -143,7 +144,8 @@ fn a_removed_keys_tokens_are_refused_cached_or_not() {
 #[test]
 fn a_key_of_the_same_name_is_not_the_same_key() {
     let (before, after) = (Signer::new_ec("same"), Signer::new_ec("same"));
-    let guarded = Guarded::start(Issuer::start(&[&before]), "unknown_kid_cooldown = \"1s\"").ready();
+    let guarded =
+        Guarded::start(Issuer::start(&[&before]), "unknown_kid_cooldown = \"1s\"").ready();
     let cached = guarded.good(&before);
     let mut client = guarded.client();
     ask(&mut client, &cached).expect(200);
@@ -218,6 +220,34 @@ fn a_gateway_whose_issuer_was_never_reached_is_not_ready_and_says_503() {
 }
 
 #[test]
+fn cached_tokens_end_with_their_exp_and_old_keys_with_stale_for() {
+    let start = Clock::system().wall();
+    let clock = Clock::fixed(start);
+    let setup = Setup::new().clock(&clock);
+    let issuer = Issuer::start(&[token::ec()]);
+    let settings = "leeway = \"0s\"\nstale_for = \"2h\"";
+    let guarded = Guarded::start_with(setup, issuer, settings).ready();
+    let mut long = claims(&guarded.issuer.url(), "ada");
+    long["exp"] = json!(token::now() + 100 * 3600);
+    let (hour, days) = (guarded.good(token::ec()), token::ec().sign(&long));
+    let mut client = guarded.client();
+    let pass = |seconds| clock.set(start.saturating_add(Duration::from_secs(seconds)));
+    for token in [&hour, &days, &hour, &days] {
+        ask(&mut client, token).expect(200);
+    }
+    guarded.issuer.set(Mood::Failing);
+    // Valid for an hour, and cached; the clock of this test can't be far behind the gateway's.
+    pass(3600 - 60);
+    ask(&mut client, &hour).expect(200);
+    pass(3600 + 60);
+    refused(&ask(&mut client, &hour), 401, "token_expired");
+    ask(&mut client, &days).expect(200);
+    pass(2 * 3600 + 60);
+    refused(&ask(&mut client, &days), 503, "keys_unavailable");
+    assert_eq!(guarded.gateway.admin("/readyz").status, 503);
+}
+
+#[test]
 fn ten_thousand_random_kids_make_one_fetch_a_cool_down() {
     let issuer = Issuer::start(&[token::ec()]);
     // Longer than this test can take: the schedule's first fetch, and at most one that is forced.
@@ -252,7 +282,7 @@ fn random_kids_at_a_failing_issuer_are_bounded_too() {
     let guarded = Guarded::start(issuer, "unknown_kid_cooldown = \"1s\"").ready();
     guarded.issuer.set(Mood::Failing);
     let before = guarded.issuer.requests();
-    let clock = portcullis::clock::Clock::system();
+    let clock = Clock::system();
     let begun = clock.now();
     let mut client = guarded.client();
     for number in 0..2000 {

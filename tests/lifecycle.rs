@@ -44,6 +44,9 @@ pub(crate) fn configuration(folder: &Path, upstream: &str, generation: usize) ->
         [upstream.web]
         endpoints = ["{upstream}"]
         connect_timeout = "{connect_timeout}s"
+        response_timeout = "10m"
+        read_timeout = "10m"
+        idle_timeout = "10m"
         [[route]]
         name = "all-{generation}"
         path = "/*"
@@ -204,6 +207,28 @@ fn a_listener_that_is_gone_serves_what_it_has() {
     is_whole(again.get("/plain/4", ""), "/plain/4", 0);
 }
 
+#[test]
+fn pooled_connections_outlive_a_reload_that_leaves_their_upstream_alone() {
+    let upstream = application();
+    let setup = Setup::new();
+    publish(setup.folder());
+    let text = |generation| configuration(setup.folder(), &upstream.url(), generation);
+    let (first, same, another) = (text(0), text(6), text(1));
+    let gateway = setup.start(&first);
+    // One connection, so one worker, so one pool.
+    let mut client = Client::tcp(gateway.address("plain"));
+    let mut connection = || {
+        is_whole(client.get("/plain/x", ""), "/plain/x", 0);
+        upstream.received().pop().unwrap().connection
+    };
+    let before = connection();
+    assert_eq!(connection(), before);
+    gateway.reload(&same).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_eq!(connection(), before);
+    gateway.reload(&another).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_ne!(connection(), before);
+}
+
 /// What was verified before a reload is asked for again if what it depends on has changed.
 #[test]
 fn a_reload_that_narrows_a_route_counts_for_cached_tokens() {
@@ -251,9 +276,7 @@ fn hangup_reloads_the_real_program() {
     is_whole(client.get("/plain/x", ""), "/plain/x", 0);
     fs::write(folder.path().join("gateway.toml"), text(1)).unwrap();
     process.signal(Signal::HUP);
-    eventually("the new listener", || {
-        folder.path().join("extra.sock").exists().then_some(())
-    });
+    eventually("the new listener", || folder.path().join("extra.sock").exists().then_some(()));
     fs::write(folder.path().join("gateway.toml"), "[[route").unwrap();
     process.signal(Signal::HUP);
     eventually("a complaint", || process.said().contains("[[route").then_some(()));

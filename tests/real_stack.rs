@@ -237,10 +237,8 @@ fn bodies_over_tcp() {
 fn bodies(shop: &Shop) {
     for mut caller in shop.callers() {
         let access = sign_in(&mut caller, "alice").access;
-        let headers = [
-            ("Authorization", &*bearer(&access)),
-            ("Content-Type", "application/octet-stream"),
-        ];
+        let headers =
+            [("Authorization", &*bearer(&access)), ("Content-Type", "application/octet-stream")];
         let small: &[&[u8]] = &[b"a", b"chunked body ", b"arrives whole"];
         let large = noise(300_000);
         let pieces: Vec<&[u8]> = large.chunks(7_777).collect();
@@ -500,10 +498,8 @@ fn the_admin_signs_in_with_its_files_from_the_gateway() {
     for mut caller in shop.callers() {
         let page = caller.get("/admin/login/", &[]).expect(200);
         let html = page.text().to_owned();
-        let files: Vec<&str> = html
-            .split(['"', '\''])
-            .filter(|text| text.starts_with("/static/"))
-            .collect();
+        let files: Vec<&str> =
+            html.split(['"', '\'']).filter(|text| text.starts_with("/static/")).collect();
         assert!(files.iter().any(|file| file.ends_with(".css")), "{html}");
         assert!(files.iter().any(|file| file.ends_with(".js")), "{html}");
         for file in files {
@@ -527,7 +523,8 @@ fn sign_in_to_admin(caller: &mut Caller, page: &Response) {
     let (_, rest) = page.text().split_once("name=\"csrfmiddlewaretoken\" value=\"").unwrap();
     let (token, _) = rest.split_once('"').unwrap();
     let csrf = cookie(page, "csrftoken");
-    let form = format!("csrfmiddlewaretoken={token}&username=alice&password={PASSWORD}&next=/admin/");
+    let form =
+        format!("csrfmiddlewaretoken={token}&username=alice&password={PASSWORD}&next=/admin/");
     let headers = [
         ("Content-Type", "application/x-www-form-urlencoded"),
         ("Referer", "https://localhost/admin/login/"),

@@ -69,9 +69,8 @@ fn ten_thousand_swaps_let_nothing_out() {
     }
     let (reads, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (inside, refused) = thread::scope(|scope| {
-        let readers: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| read_until(&gateway, &reads, &done)))
-            .collect();
+        let readers: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| read_until(&gateway, &reads, &done))).collect();
         let failed = || readers.iter().any(thread::ScopedJoinHandle::is_finished);
         let mut swaps = 0;
         // As many as asked for, and more if the readers are slower than that.
@@ -80,9 +79,10 @@ fn ten_thousand_swaps_let_nothing_out() {
             swaps += 1;
         }
         done.store(true, Ordering::SeqCst);
-        readers.into_iter().map(|reader| reader.join().unwrap()).fold((0, 0), |sum, reader| {
-            (sum.0 + reader.0, sum.1 + reader.1)
-        })
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .fold((0, 0), |sum, reader| (sum.0 + reader.0, sum.1 + reader.1))
     });
     assert_eq!(inside + refused, reads.load(Ordering::SeqCst));
 }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use hyper::Request;
 
+use super::Response;
 use super::certificate::Certificate;
 use super::client::Client;
 use super::h2::{H2, Pieces};
-use super::Response;
 
 /// A client of either protocol, over TLS.
 pub(crate) enum Caller {
@@ -70,12 +70,7 @@ impl Caller {
 }
 
 /// The request's bytes.
-pub(crate) fn http1(
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Body<'_>,
-) -> Vec<u8> {
+pub(crate) fn http1(method: &str, path: &str, headers: &[(&str, &str)], body: Body<'_>) -> Vec<u8> {
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n").into_bytes();
     for (name, value) in headers {
         bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
@@ -106,8 +101,7 @@ pub(crate) fn http2(
     headers: &[(&str, &str)],
     body: Body<'_>,
 ) -> Request<Pieces> {
-    let mut request =
-        Request::builder().method(method).uri(format!("https://localhost{path}"));
+    let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -99,10 +99,6 @@ fn with_admin(text: &str) -> String {
 // === impl Gateway ===
 
 impl Gateway {
-    pub(crate) fn start(text: &str) -> Self {
-        Setup::new().start(text)
-    }
-
     fn app(&self) -> &App {
         self.app.as_ref().unwrap()
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http_body_util::{BodyExt, Limited};
+use hyper::Request;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -53,10 +53,7 @@ impl H2 {
     }
 
     /// Begins a request, which goes on by itself.
-    pub(crate) fn begin(
-        &self,
-        request: Request<Pieces>,
-    ) -> JoinHandle<Result<Response, String>> {
+    pub(crate) fn begin(&self, request: Request<Pieces>) -> JoinHandle<Result<Response, String>> {
         self.runtime.spawn(exchange(self.sender.clone(), request))
     }
 
@@ -80,8 +77,7 @@ async fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> SendRequest<
     let name = ServerName::try_from("localhost").unwrap();
     let stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (sender, connection) =
-        handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -92,8 +88,7 @@ async fn exchange(
 ) -> Result<Response, String> {
     let answered = async {
         sender.ready().await.map_err(|error| format!("not begun: {error:?}"))?;
-        let response =
-            sender.send_request(request).await.map_err(|error| format!("{error:?}"))?;
+        let response = sender.send_request(request).await.map_err(|error| format!("{error:?}"))?;
         let (parts, body) = response.into_parts();
         #[expect(clippy::disallowed_methods, reason = "limited")]
         let body = Limited::new(body, MAX_BODY).collect().await;
@@ -116,7 +111,10 @@ impl Pieces {
     /// One whole, its length told unless it is empty.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { rest: Some(bytes).filter(|bytes| !bytes.is_empty()).into_iter().collect(), known: true }
+        Self {
+            rest: Some(bytes).filter(|bytes| !bytes.is_empty()).into_iter().collect(),
+            known: true,
+        }
     }
 
     /// Several, of a length that is not told.

@@ -144,10 +144,7 @@ impl Shared {
     }
 }
 
-fn read_request(
-    stream: &mut impl BufRead,
-    connection: usize,
-) -> io::Result<Option<Received>> {
+fn read_request(stream: &mut impl BufRead, connection: usize) -> io::Result<Option<Received>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read_until(b'\n', &mut head)? == 0 {
