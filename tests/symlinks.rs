@@ -99,8 +99,9 @@ fn read_until(gateway: &Gateway, reads: &AtomicUsize, done: &AtomicBool) -> (usi
                     assert_eq!(response.text(), INSIDE, "{path}");
                     inside += 1;
                 }
-                _ => {
-                    let response = response.expect(404);
+                // 500: the kernel gave up after many renames within one look-up.
+                status => {
+                    assert!(matches!(status, 404 | 500), "{path}: {status}");
                     assert!(!response.text().contains(SECRET), "{path}");
                     refused += 1;
                 }
