@@ -73,29 +73,39 @@ pub(super) enum ListenSocket {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
+    identity: Identity,
+}
+
+/// What tells one file from the next of that name.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
     device: u64,
     inode: u64,
     /// File systems give the number of a removed file to the next one.
     born: Option<SystemTime>,
 }
 
+impl Identity {
+    fn of(file: &Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino(), born: file.created().ok() }
+    }
+}
+
 impl SocketFile {
-    fn of(path: &Path, file: &Metadata) -> Self {
-        let born = file.created().ok();
-        Self { path: path.to_owned(), device: file.dev(), inode: file.ino(), born }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        (self.device, self.inode, self.born) == (other.device, other.inode, other.born)
-    }
-
     /// Removes the name, unless another process has put its own socket there since.
     pub(super) fn remove(&self) {
         let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|file| Self::of(&self.path, &file).is_same(self));
+            .is_ok_and(|file| Identity::of(&file) == self.identity);
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "socket file not removed");
         }
+    }
+}
+
+impl Drop for SocketFile {
+    /// Nobody can connect any more: a name left behind would look like a gateway that hangs.
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -155,7 +165,7 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     let file = std::fs::symlink_metadata(path)?;
     listen(&socket)?;
-    let file = Some(SocketFile::of(path, &file));
+    let file = Some(SocketFile { path: path.to_owned(), identity: Identity::of(&file) });
     Ok(Bound { socket: ListenSocket::Unix(socket.into()), file })
 }
 
@@ -224,10 +234,10 @@ mod tests {
         let Bound { socket, file } = first;
         drop(socket);
         let second = bind(&address).unwrap();
-        file.unwrap().remove();
+        drop(file);
         assert!(path.exists(), "the old process must not remove the new one's name");
-        second.file.unwrap().remove();
-        assert!(!path.exists());
+        drop(second);
+        assert!(!path.exists(), "a socket that nobody accepts from has no name");
 
         std::fs::write(&path, "precious").unwrap();
         assert_eq!(bind(&address).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
