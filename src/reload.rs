@@ -1,16 +1,17 @@
 //! Where a configuration comes from, again and again: the file, its changes, and what a running
 //! process can't take over from it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use crate::config::{self, Config, Diagnostic, Diagnostics, Environment, Loaded};
+use crate::config::{self, Config, Diagnostic, Diagnostics, Environment, Loaded, Source};
 
-/// Editors write a file in several steps, and Kubernetes swaps a symlink: the change is read when
-/// nothing has moved for this long.
+/// Editors write a file in several steps, and Kubernetes swaps a symlink: a change is read this long
+/// after its first sign, and again if more follow.
 pub(crate) const SETTLE: Duration = Duration::from_millis(200);
 
 /// Where the configuration comes from.
@@ -38,6 +39,14 @@ impl Origin {
         match self {
             Self::File(path) => config::load(path, environment),
             Self::Text { name, text, folder } => config::parse(name, text, environment, folder),
+        }
+    }
+
+    /// Whether it says something else than `read`. Blocks; what can't be read has not changed.
+    pub(crate) fn has_changed(&self, read: &Source) -> bool {
+        match self {
+            Self::File(path) => std::fs::read_to_string(path).is_ok_and(|text| text != read.text()),
+            Self::Text { .. } => false,
         }
     }
 }
@@ -69,25 +78,31 @@ pub(crate) fn needs_restart(running: &Config, loaded: &Loaded) -> Vec<Diagnostic
 
 /// One line for the log: what a reload changed.
 pub(crate) fn difference(before: &Config, after: &Config) -> String {
-    let mut lines = Vec::new();
-    let names = |config: &Config, kind: &str| -> Vec<String> {
-        match kind {
-            "listener" => config.listeners.iter().map(|one| one.name.value.clone()).collect(),
-            "issuer" => config.issuers.iter().map(|one| one.name.value.clone()).collect(),
-            "upstream" => config.upstreams.iter().map(|one| one.name.value.clone()).collect(),
-            _ => config.routes.iter().map(config::Route::effective_name).collect(),
-        }
-    };
-    for kind in ["listener", "issuer", "upstream", "route"] {
-        let (old, new) = (names(before, kind), names(after, kind));
-        let added = new.iter().filter(|name| !old.contains(name)).map(|name| format!("+{name}"));
-        let removed = old.iter().filter(|name| !new.contains(name)).map(|name| format!("-{name}"));
-        let changes: Vec<_> = added.chain(removed).collect();
-        if !changes.is_empty() {
-            lines.push(format!("{kind}s {}", changes.join(" ")));
-        }
-    }
+    let listeners =
+        |config: &Config| config.listeners.iter().map(|one| one.name.value.clone()).collect();
+    let issuers =
+        |config: &Config| config.issuers.iter().map(|one| one.name.value.clone()).collect();
+    let upstreams =
+        |config: &Config| config.upstreams.iter().map(|one| one.name.value.clone()).collect();
+    let routes =
+        |config: &Config| config.routes.iter().map(config::Route::effective_name).collect();
+    let lines: Vec<_> = [
+        names("listeners", &listeners(before), &listeners(after)),
+        names("issuers", &issuers(before), &issuers(after)),
+        names("upstreams", &upstreams(before), &upstreams(after)),
+        names("routes", &routes(before), &routes(after)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if lines.is_empty() { "no names changed".to_owned() } else { lines.join(", ") }
+}
+
+/// Which names came and went; `None` if none did.
+fn names(kind: &str, old: &BTreeSet<String>, new: &BTreeSet<String>) -> Option<String> {
+    let added = new.difference(old).map(|name| format!("+{name}"));
+    let changes: Vec<_> = added.chain(old.difference(new).map(|name| format!("-{name}"))).collect();
+    (!changes.is_empty()).then(|| format!("{kind} {}", changes.join(" ")))
 }
 
 /// Watches the folder of a configuration file (a watch on the file itself ends when an editor

@@ -76,12 +76,21 @@ impl Worker {
         Ok(Self { handle, stop, thread })
     }
 
-    /// Ends the worker: what it still serves is cut. Blocks until its thread has ended.
-    pub(crate) fn end(self) {
-        // A worker that has ended by itself needs no telling.
-        let _gone = self.stop.send(()).is_err();
-        if self.thread.join().is_err() {
-            tracing::error!("a worker panicked");
+    /// Ends workers, all at the same time: what they still serve is cut. Blocks until their threads
+    /// have ended.
+    pub(crate) fn end(workers: Vec<Self>) {
+        let stopped: Vec<_> = workers
+            .into_iter()
+            .map(|worker| {
+                // A worker that has ended by itself needs no telling.
+                let _gone = worker.stop.send(()).is_err();
+                worker.thread
+            })
+            .collect();
+        for thread in stopped {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
         }
     }
 }

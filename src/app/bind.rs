@@ -6,16 +6,37 @@ use crate::config::{self, Diagnostic, Diagnostics, Loaded};
 use crate::server::{self, Bound, ListenAddress};
 use crate::snapshot::ListenerSpec;
 
+/// What a bound listener is known by over reloads: its address, and its slot where the system
+/// chooses the port, since two such addresses differ.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    address: ListenAddress,
+    slot: Option<usize>,
+}
+
+impl Place {
+    pub(super) fn of(spec: &ListenerSpec) -> Self {
+        let slot = match &spec.address {
+            ListenAddress::Tcp { port: 0, .. } => Some(spec.slot),
+            ListenAddress::Tcp { .. } | ListenAddress::Unix(_) => None,
+        };
+        Self { address: spec.address.clone(), slot }
+    }
+}
+
+/// Sockets that are bound and wait for their acceptors.
+pub(super) type Sockets = HashMap<Place, Bound>;
+
 pub(super) fn bind_all<'a>(
     loaded: &Loaded,
     specs: impl IntoIterator<Item = &'a ListenerSpec>,
-) -> Result<HashMap<ListenAddress, Bound>, Diagnostics> {
+) -> Result<Sockets, Diagnostics> {
     let mut bound = HashMap::new();
     let mut failed = Vec::new();
     for spec in specs {
         match server::bind(&spec.address) {
             Ok(socket) => {
-                bound.insert(spec.address.clone(), socket);
+                bound.insert(Place::of(spec), socket);
             }
             Err(error) => failed.push(not_bound(spec.span.clone(), &error)),
         }

@@ -4,25 +4,24 @@
 //! Its errors never end the process: a configuration that can't be installed leaves the running
 //! one as it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::bind::bind_all;
+use super::bind::{Place, Sockets, bind_all};
 use super::view::View;
 use super::{Addresses, Command, Options, warn};
 use crate::admin::{self, Admin, ReloadRequest, Reloaded};
-use crate::config::{self, Config, Diagnostics, Environment, Loaded, Workers};
+use crate::config::{self, Config, Diagnostic, Diagnostics, Environment, Loaded, Source, Workers};
 use crate::reload::{Origin, SETTLE, difference, needs_restart, watch as watch_file};
-use crate::server::{
-    self, Acceptor, Bound, Connections, ListenAddress, ListenerState, MaxHeaders, StdSocket,
-};
+use crate::server::{self, Acceptor, Bound, Connections, ListenerState, MaxHeaders, StdSocket};
 use crate::snapshot::{Compiled, ListenerSpec, Snapshot, SnapshotCell, Surroundings, compile};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::labels::ReloadResult;
@@ -34,17 +33,25 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How long the access log may take for its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// How long a new configuration waits for the first keys of its new issuers.
+///
+/// Installed without them it would refuse good tokens until they are there; an issuer that does
+/// not answer must not keep the rest of it waiting for long.
+const FIRST_KEYS: Duration = Duration::from_secs(3);
+
 /// What the control thread is started with.
 pub(super) struct Parts {
     pub(super) options: Options,
     pub(super) surroundings: Surroundings,
     pub(super) compiled: Compiled,
     pub(super) loaded: Loaded,
-    pub(super) bound: HashMap<ListenAddress, Bound>,
+    pub(super) bound: Sockets,
     pub(super) admin: Bound,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) addresses: Addresses,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// Resolves, even with an error, when it is time to drain.
+    pub(super) ended: oneshot::Receiver<()>,
 }
 
 pub(super) fn control_thread(parts: Parts, started: &std::sync::mpsc::Sender<Result<(), String>>) {
@@ -73,9 +80,9 @@ pub(super) fn control_thread(parts: Parts, started: &std::sync::mpsc::Sender<Res
 struct Control {
     origin: Origin,
     environment: Environment,
-    surroundings: Surroundings,
+    surroundings: Arc<Surroundings>,
     cell: Arc<SnapshotCell>,
-    acceptors: HashMap<ListenAddress, Acceptor>,
+    acceptors: HashMap<Place, Acceptor>,
     workers: Vec<Worker>,
     connections: Arc<Connections>,
     access_log: Arc<AccessLog>,
@@ -83,12 +90,14 @@ struct Control {
     draining: Arc<AtomicBool>,
     /// Snapshots that were replaced but may still be held by requests; dropped here, not there.
     retired: Vec<Arc<Snapshot>>,
-    text: String,
+    /// What was read last, whether or not it was installed.
+    read: Source,
 }
 
 /// What asks something of the control thread.
 struct Inputs {
     commands: mpsc::Receiver<Command>,
+    ended: oneshot::Receiver<()>,
     admin: mpsc::Receiver<ReloadRequest>,
     /// The admin address closes when this is dropped, last of all: `/readyz` tells of the drain.
     _admin_end: watch::Sender<bool>,
@@ -106,6 +115,7 @@ impl Control {
             access_log,
             addresses,
             commands,
+            ended,
         } = parts;
         let server = &loaded.config.server;
         let connections = Connections::new(server.max_connections, server.max_connections_per_ip);
@@ -137,7 +147,7 @@ impl Control {
         let mut control = Self {
             origin: options.origin,
             environment: options.environment,
-            surroundings,
+            surroundings: Arc::new(surroundings),
             cell,
             acceptors: HashMap::new(),
             workers,
@@ -146,11 +156,11 @@ impl Control {
             addresses,
             draining,
             retired: Vec::new(),
-            text: loaded.source.text().to_owned(),
+            read: loaded.source,
         };
         control.listen(compiled.listeners, bound, &compiled.snapshot)?;
         control.surroundings.metrics.reload(ReloadResult::Ok, control.surroundings.clock.wall());
-        Ok((control, Inputs { commands, admin: admin_reloads, _admin_end: admin_end }))
+        Ok((control, Inputs { commands, ended, admin: admin_reloads, _admin_end: admin_end }))
     }
 
     /// Serves commands until the one to drain, and drains.
@@ -174,14 +184,12 @@ impl Control {
         housekeeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                command = inputs.commands.recv() => match command {
-                    Some(Command::Reload(reply)) => {
-                        let _nobody = reply.send(self.reload()).is_err();
-                    }
-                    Some(Command::Drain) | None => break,
-                },
+                _ = &mut inputs.ended => break,
+                Some(reply) = inputs.commands.recv() => {
+                    let _nobody = reply.send(self.reload().await).is_err();
+                }
                 Some(request) = inputs.admin.recv() => {
-                    let outcome = match self.reload() {
+                    let outcome = match self.reload().await {
                         Ok(_) => Reloaded::Installed { generation: self.cell.generation() },
                         Err(errors) => Reloaded::Refused { diagnostics: errors.render(false) },
                     };
@@ -190,9 +198,9 @@ impl Control {
                 Some(()) = changes.recv() => {
                     sleep(SETTLE).await;
                     while changes.try_recv().is_ok() {}
-                    if self.changed() {
+                    if self.changed().await {
                         // Told by the log and the metrics; there is nobody else to tell.
-                        let _told = self.reload().is_err();
+                        let _told = self.reload().await.is_err();
                     }
                 }
                 _ = housekeeping.tick() => self.retire(),
@@ -201,24 +209,24 @@ impl Control {
         self.drain(inputs).await;
     }
 
-    /// Whether the file says something else than what runs: its folder changes for many reasons.
-    fn changed(&self) -> bool {
-        match &self.origin {
-            Origin::File(path) => std::fs::read_to_string(path).is_ok_and(|text| text != self.text),
-            Origin::Text { .. } => false,
-        }
+    /// Whether the file says something else than when it was read last: its folder changes for
+    /// many reasons, and what was refused once need not be refused at each of them.
+    async fn changed(&self) -> bool {
+        let (origin, read) = (self.origin.clone(), self.read.clone());
+        spawn_blocking(move || origin.has_changed(&read)).await.unwrap_or(false)
     }
 
     // === reload ===
 
-    fn reload(&mut self) -> Result<String, Diagnostics> {
-        let outcome = self.try_reload();
+    async fn reload(&mut self) -> Result<String, Diagnostics> {
+        let outcome = self.try_reload().await;
         let result = match &outcome {
             Ok(difference) => {
                 tracing::info!(generation = self.cell.generation(), "reloaded: {difference}");
                 ReloadResult::Ok
             }
             Err(errors) => {
+                self.read = errors.source().clone();
                 tracing::error!("reload refused, the running configuration stays:\n{errors}");
                 ReloadResult::Failed
             }
@@ -227,42 +235,62 @@ impl Control {
         outcome
     }
 
-    fn try_reload(&mut self) -> Result<String, Diagnostics> {
-        let loaded = self.origin.load(&self.environment)?;
+    async fn try_reload(&mut self) -> Result<String, Diagnostics> {
         let (_, running) = self.cell.load();
-        let refused = needs_restart(running.config(), &loaded);
-        if !refused.is_empty() {
-            return Err(Diagnostics::new(loaded.source.clone(), refused));
-        }
-        let compiled = compile(&loaded, Some(&running), &self.surroundings)?;
-        let is_new = |spec: &&ListenerSpec| !self.acceptors.contains_key(&spec.address);
-        let bound = bind_all(&loaded, compiled.listeners.iter().filter(is_new))?;
+        let Prepared { loaded, compiled, bound } = self.prepare(&running).await?;
         warn(&loaded.warnings);
         warn(&compiled.warnings);
         let line = difference(running.config(), &loaded.config);
         drop(running);
         start_keys(&compiled.snapshot);
+        first_keys(&compiled.snapshot).await;
         let server = &loaded.config.server;
         self.connections.set_limits(server.max_connections, server.max_connections_per_ip);
         self.retired.push(self.cell.install(Arc::clone(&compiled.snapshot)));
-        loaded.source.text().clone_into(&mut self.text);
+        self.read = loaded.source;
         if let Err(error) = self.listen(compiled.listeners, bound, &compiled.snapshot) {
             tracing::error!(error, "a new listener could not be started");
         }
         Ok(line)
     }
 
-    /// Gives every acceptor its new state, starts the new ones, stops those that are gone.
+    /// Everything that can be refused, on a thread that may wait for disks and resolvers: key
+    /// refreshes and the admin address go on meanwhile.
+    async fn prepare(&self, running: &Arc<Snapshot>) -> Result<Prepared, Diagnostics> {
+        let (origin, environment) = (self.origin.clone(), self.environment.clone());
+        let (running, surroundings) = (Arc::clone(running), Arc::clone(&self.surroundings));
+        let open: HashSet<Place> = self.acceptors.keys().cloned().collect();
+        let prepared = spawn_blocking(move || {
+            let loaded = origin.load(&environment)?;
+            let refused = needs_restart(running.config(), &loaded);
+            if !refused.is_empty() {
+                return Err(Diagnostics::new(loaded.source.clone(), refused));
+            }
+            let compiled = compile(&loaded, Some(&running), &surroundings)?;
+            let is_new = |spec: &&ListenerSpec| !open.contains(&Place::of(spec));
+            let bound = bind_all(&loaded, compiled.listeners.iter().filter(is_new))?;
+            Ok(Prepared { loaded, compiled, bound })
+        });
+        prepared.await.unwrap_or_else(|panicked| {
+            let problem = Diagnostic::of_file(format!("reading it failed: {panicked}"));
+            Err(Diagnostics::new(self.read.clone(), vec![problem]))
+        })
+    }
+
+    /// Gives every acceptor its new state, starts the new ones, stops those that are gone. One that
+    /// can't be started does not keep the others from it.
     fn listen(
         &mut self,
         specs: Vec<ListenerSpec>,
-        mut bound: HashMap<ListenAddress, Bound>,
+        mut bound: Sockets,
         snapshot: &Snapshot,
     ) -> Result<(), String> {
         let mut kept = HashMap::new();
         let mut addresses = BTreeMap::new();
+        let mut failed = Vec::new();
         for spec in specs {
             let plan = snapshot.listener(spec.slot);
+            let place = Place::of(&spec);
             let state = ListenerState {
                 listener: spec.slot,
                 id: plan.id,
@@ -270,24 +298,24 @@ impl Control {
                 tls: spec.tls,
                 settings: settings(snapshot.config()),
             };
-            let acceptor = match (self.acceptors.remove(&spec.address), bound.remove(&spec.address))
-            {
+            let acceptor = match (self.acceptors.remove(&place), bound.remove(&place)) {
                 (Some(acceptor), _) => {
                     acceptor.update(state);
                     acceptor
                 }
-                (None, Some(socket)) => {
-                    let workers = self.workers.iter().map(|worker| worker.handle.clone()).collect();
-                    let connections = Arc::clone(&self.connections);
-                    Acceptor::start(&plan.name, socket, state, workers, connections)
-                        .map_err(|error| format!("listener {}: {error}", plan.name))?
-                }
+                (None, Some(socket)) => match self.accept(&plan.name, socket, state) {
+                    Ok(acceptor) => acceptor,
+                    Err(error) => {
+                        failed.push(format!("listener {}: {error}", plan.name));
+                        continue;
+                    }
+                },
                 (None, None) => continue,
             };
             if let Some(address) = acceptor.local_addr() {
                 addresses.insert(plan.name.to_string(), address);
             }
-            kept.insert(spec.address, acceptor);
+            kept.insert(place, acceptor);
         }
         for (_, gone) in std::mem::replace(&mut self.acceptors, kept) {
             // Ends as soon as what waits in the kernel is accepted: after the reload its address
@@ -295,7 +323,12 @@ impl Control {
             gone.join();
         }
         *self.addresses.lock() = addresses;
-        Ok(())
+        if failed.is_empty() { Ok(()) } else { Err(failed.join(", ")) }
+    }
+
+    fn accept(&self, name: &str, socket: Bound, state: ListenerState) -> std::io::Result<Acceptor> {
+        let workers = self.workers.iter().map(|worker| worker.handle.clone()).collect();
+        Acceptor::start(name, socket, state, workers, Arc::clone(&self.connections))
     }
 
     /// Drops old snapshots that nobody holds any more; here, since a thousand routes take a while.
@@ -318,16 +351,17 @@ impl Control {
         for acceptor in self.acceptors.values() {
             acceptor.stop();
         }
-        for acceptor in std::mem::take(&mut self.acceptors).into_values() {
-            // Ends as soon as what waits in the kernel is accepted.
-            acceptor.join();
-        }
+        let acceptors = std::mem::take(&mut self.acceptors);
+        // Each ends as soon as what waits in the kernel is accepted.
+        let closed = spawn_blocking(move || acceptors.values().for_each(Acceptor::join)).await;
         let drained = timeout(server.shutdown_timeout, self.connections.drained()).await;
         if drained.is_err() {
             tracing::warn!(open = self.connections.open(), "shutdown_timeout is over: cutting");
         }
-        for worker in std::mem::take(&mut self.workers) {
-            worker.end();
+        let workers = std::mem::take(&mut self.workers);
+        let ended = spawn_blocking(move || Worker::end(workers)).await;
+        if closed.is_err() || ended.is_err() {
+            tracing::error!("threads could not be waited for");
         }
         if !self.access_log.flush(LAST_LINES) {
             tracing::warn!("the last access lines could not be written in time");
@@ -342,6 +376,13 @@ fn worker_count(workers: Workers) -> NonZeroUsize {
         Workers::Count(count) => NonZeroUsize::new(count).unwrap_or_else(cores),
         Workers::Auto => cores(),
     }
+}
+
+/// A configuration that nothing speaks against any more.
+struct Prepared {
+    loaded: Loaded,
+    compiled: Compiled,
+    bound: Sockets,
 }
 
 /// Serves the admin address until the returned sender is dropped.
@@ -362,6 +403,17 @@ fn start_keys(snapshot: &Snapshot) {
     for issuer in snapshot.issuers() {
         issuer.keys().start(&Handle::current());
     }
+}
+
+/// Returns when every issuer has keys or an error to show for them, or after [`FIRST_KEYS`].
+async fn first_keys(snapshot: &Snapshot) {
+    let mut look = interval(Duration::from_millis(10));
+    let arrived = async {
+        while snapshot.issuers().iter().any(|issuer| issuer.keys().is_awaited()) {
+            look.tick().await;
+        }
+    };
+    let _late = timeout(FIRST_KEYS, arrived).await.is_err();
 }
 
 fn settings(config: &Config) -> server::Settings {

@@ -74,6 +74,8 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct App {
     commands: mpsc::Sender<Command>,
+    /// Dropped to begin the drain: that never waits, in whatever context the app is dropped.
+    end: Option<oneshot::Sender<()>>,
     control: Option<JoinHandle<()>>,
     bound: Addresses,
     admin: Option<SocketAddr>,
@@ -82,11 +84,8 @@ pub struct App {
 /// Listener names and the TCP addresses they are bound to.
 type Addresses = Arc<Mutex<BTreeMap<String, SocketAddr>>>;
 
-#[derive(Debug)]
-enum Command {
-    Drain,
-    Reload(oneshot::Sender<Result<String, Diagnostics>>),
-}
+/// The word to reload, with where its outcome is awaited.
+type Command = oneshot::Sender<Result<String, Diagnostics>>;
 
 // === impl App ===
 
@@ -112,6 +111,7 @@ impl App {
 
         let addresses = Addresses::default();
         let (commands, received) = mpsc::channel(8);
+        let (end, ended) = oneshot::channel();
         let (started, outcome) = std::sync::mpsc::channel();
         let parts = Parts {
             options,
@@ -123,6 +123,7 @@ impl App {
             access_log: Arc::new(access_log),
             addresses: Arc::clone(&addresses),
             commands: received,
+            ended,
         };
         let control = std::thread::Builder::new()
             .name("control".to_owned())
@@ -131,6 +132,7 @@ impl App {
         match outcome.recv() {
             Ok(Ok(())) => Ok(Self {
                 commands,
+                end: Some(end),
                 control: Some(control),
                 bound: addresses,
                 admin: admin_address,
@@ -160,7 +162,7 @@ impl App {
             let source = config::Source::new("reload", "");
             Diagnostics::new(source, vec![Diagnostic::of_file("the gateway is ending")])
         };
-        self.commands.send(Command::Reload(reply)).await.map_err(|_| ended())?;
+        self.commands.send(reply).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -170,8 +172,7 @@ impl App {
     }
 
     fn end(&mut self) {
-        // A control thread that has ended already needs no command.
-        let _gone = self.commands.blocking_send(Command::Drain).is_err();
+        self.end = None;
         if let Some(control) = self.control.take()
             && control.join().is_err()
         {
@@ -182,9 +183,7 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        if self.control.is_some() {
-            self.end();
-        }
+        self.end();
     }
 }
 

@@ -160,6 +160,12 @@ impl KeySet {
         }
     }
 
+    /// Whether the first fetch is still to end, well or not.
+    pub fn is_awaited(&self) -> bool {
+        !self.usable()
+            && self.remote.as_ref().is_some_and(|remote| remote.status().last_error.is_none())
+    }
+
     /// What the admin address shows.
     pub fn status(&self) -> KeySetStatus {
         let keys = self.keys.load().iter().map(Arc::clone).collect();
