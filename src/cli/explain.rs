@@ -14,7 +14,7 @@ use hyper::{Method, Request, Uri};
 use super::{Failure, load, refused};
 use crate::auth::{self, Guarded, Policy, Principal};
 use crate::clock::Clock;
-use crate::http::{Scheme, head, path};
+use crate::http::{Scheme, head, headers, path};
 use crate::route::Found;
 use crate::snapshot::plan::{Action, RoutePlan};
 use crate::snapshot::{Snapshot, Surroundings, compile};
@@ -116,12 +116,24 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
     if dropped > 0 {
         println!("headers    {dropped} deleted, since only Portcullis may set them");
     }
+    let (policy, allowed) = snapshot.underscores();
+    match headers::screen_underscores(&mut parts.headers, policy, allowed) {
+        Ok(0) => {}
+        Ok(dropped) => println!("headers    {dropped} deleted, for the `_` in their names"),
+        Err(error) => return println!("headers    refused: {error}"),
+    }
     let canonical = match path::canonicalize(parts.uri.path()) {
         Ok(path) => path.into_owned(),
         Err(error) => return println!("path       refused: {error}"),
     };
     println!("path       {canonical}");
-    match snapshot.find(slot, head.authority.host(), &canonical, &parts.method) {
+    let found = snapshot.find(slot, head.authority.host(), &canonical, &parts.method);
+    let named = matches!(found, Found::Route(index) if snapshot.names_listener(index, slot));
+    if !named && plan.redirect(&canonical).is_some() {
+        println!("redirect   to https, as the listener says");
+        return;
+    }
+    match found {
         Found::None => println!("route      none: 404 no_route"),
         Found::MethodNotAllowed(allow) => {
             println!(
@@ -130,11 +142,6 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
             );
         }
         Found::Route(index) => {
-            let redirects = plan.redirect.is_some() && !snapshot.names_listener(index, slot);
-            if redirects {
-                println!("redirect   to https, as the listener says");
-                return;
-            }
             if let Some(route) = snapshot.route(index) {
                 show_route(snapshot, clock, route, &parts);
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderValue, REFERER, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
@@ -21,14 +21,17 @@ use super::respond::Asker;
 use super::state::{Gateway, Held};
 use crate::auth::Principal;
 use crate::clock::UnixTime;
+use crate::http::Scheme;
 use crate::http::body::BodyCount;
+use crate::http::status::has_no_body;
+use crate::proxy::{self, Failure};
 use crate::server::{BodyEnd, ConnectionInfo, Peer};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{ErrorFormat, ListenerPlan, RoutePlan};
-use crate::telemetry::labels::{CacheLookup, Reason};
+use crate::static_files;
+use crate::telemetry::labels::{CacheLookup, Reason, UpstreamFault};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::record::{AuthRecord, AuthResult, Record, TlsRecord, UpstreamRecord};
-use crate::{proxy, static_files};
 
 /// An exchange under way.
 #[derive(Debug)]
@@ -128,6 +131,12 @@ impl Exchange {
         self.snapshot.listener(self.connection.listener)
     }
 
+    /// By the connection itself: the settings of its listener may have changed since it was
+    /// accepted, and a plain connection must never be told to the application as `https`.
+    pub(super) fn scheme(&self) -> Scheme {
+        if self.connection.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
     pub(super) fn take_route(&mut self, index: usize) {
         self.route = Some(index);
     }
@@ -159,12 +168,36 @@ impl Exchange {
     /// Moves into the body of the response it ends with.
     pub(super) fn respond<B: Into<Inner>>(mut self, response: Response<B>) -> Response<Body> {
         self.status = response.status();
-        let (parts, body) = response.into_parts();
-        let inner = body.into();
+        let (mut parts, body) = response.into_parts();
+        let mut inner = body.into();
+        if self.method == Method::HEAD {
+            inner.leave_to_get(&mut parts.headers);
+        }
         // Nothing will be asked of a body that has nothing to say (HEAD, 204, 304).
-        self.complete = crate::http::status::has_no_body(parts.status, &self.method)
-            || hyper::body::Body::is_end_stream(&inner);
+        self.complete =
+            has_no_body(parts.status, &self.method) || hyper::body::Body::is_end_stream(&inner);
         Response::from_parts(parts, Body { inner, exchange: self })
+    }
+
+    /// Counts what an upstream did wrong; the client's own faults are not its.
+    pub(super) fn count_failure(&self, failure: Failure) {
+        let fault = match failure {
+            Failure::BadResponse => UpstreamFault::BadResponse,
+            Failure::Failed => UpstreamFault::Failed,
+            Failure::Refused => UpstreamFault::Refused,
+            Failure::TimedOut => UpstreamFault::Timeout,
+            Failure::BadRequest
+            | Failure::BodyTimedOut
+            | Failure::BodyTooLarge
+            | Failure::ClientGone
+            | Failure::SpoolFailed
+            | Failure::SpoolFull => return,
+        };
+        let upstream = self.route().and_then(|route| route.upstream.as_ref());
+        let endpoint = self.forwarded.and_then(|trace| trace.endpoint);
+        if let (Some(upstream), Some(endpoint)) = (upstream, endpoint) {
+            self.gateway.metrics().upstream_error(upstream.id, endpoint, fault);
+        }
     }
 
     fn record(&self) {
@@ -223,6 +256,8 @@ impl Exchange {
     /// What to say it ended with: a response that was cut short is not the one its status promises.
     fn verdict(&self) -> (StatusCode, Option<Reason>) {
         match (self.complete, self.reason) {
+            // A body that panicked takes its connection or stream with it.
+            (false, None) if std::thread::panicking() => (self.status, Some(Reason::Internal)),
             (false, None) => (CLIENT_GONE, Some(Reason::ClientGone)),
             (_, reason) => (self.status, reason),
         }
@@ -282,7 +317,7 @@ pub enum BodyError {
     /// The file could not be read to its end.
     File(std::io::Error),
     /// The upstream's body broke off.
-    Proxy(proxy::Failure),
+    Proxy(Failure),
 }
 
 impl hyper::body::Body for Body {
@@ -303,7 +338,12 @@ impl hyper::body::Body for Body {
                 // hyper does not poll again once Content-Length is reached.
                 this.exchange.complete |= frame.is_trailers() || this.inner.is_end_stream();
             }
-            Some(Err(error)) => this.exchange.reason = Some(error.reason()),
+            Some(Err(error)) => {
+                this.exchange.reason = Some(error.reason());
+                if let BodyError::Proxy(failure) = error {
+                    this.exchange.count_failure(*failure);
+                }
+            }
             None => this.exchange.complete = true,
         }
         Poll::Ready(frame)
@@ -315,6 +355,18 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl Inner {
+    /// Says how long it is, and no more: over HTTP/2 hyper would send it in answer to HEAD as well.
+    /// The other kinds have seen the method.
+    fn leave_to_get(&mut self, headers: &mut HeaderMap) {
+        if let Self::Bytes(bytes) = self
+            && let Some(bytes) = bytes.take()
+        {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        }
     }
 }
 

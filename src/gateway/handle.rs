@@ -23,13 +23,13 @@ use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::forwarded::{Origin, request_id};
 use crate::http::{head, headers, path};
-use crate::proxy::{self, Failure, Forward, Proxy, Trace};
+use crate::proxy::{self, Forward, Proxy, Trace};
 use crate::route::Found;
 use crate::server::{ConnectionInfo, Peer, RefusedHead};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{Action, ErrorFormat, RoutePlan};
 use crate::static_files::{self, Ask, Files};
-use crate::telemetry::labels::{AuthOutcome, CacheLookup, Reason, UpstreamFault};
+use crate::telemetry::labels::{AuthOutcome, CacheLookup, Reason};
 use crate::telemetry::record::{AuthResult, Record, TlsRecord};
 
 /// Answers one request; a panic on the way costs this exchange, never the process.
@@ -129,8 +129,8 @@ async fn steps(
     let snapshot = Arc::clone(exchange.snapshot());
 
     // 2. The head, the canonical path, and no header that is ours to set.
-    let scheme = exchange.listener().scheme;
-    let head = head::check(&parts, scheme, snapshot.head_limits()).map_err(Reject::Head)?;
+    let head =
+        head::check(&parts, exchange.scheme(), snapshot.head_limits()).map_err(Reject::Head)?;
     served_by_certificate(exchange, &head.authority)?;
     screen(&snapshot, exchange, &mut parts)?;
     if let Some(response) = preflight::asterisk(&head.target) {
@@ -216,6 +216,8 @@ async fn forward(
         headers::canonical_bearer(&mut parts.headers);
     }
     exchange.received = Some(body.counter());
+    // The client may leave while this waits: its record names the upstream it waited for.
+    exchange.forwarded = Some(Trace::default());
     let snapshot = exchange.snapshot();
     let ctx = Forward {
         pools: gateway.pools(),
@@ -226,10 +228,10 @@ async fn forward(
         clock: gateway.clock(),
     };
     let outcome = proxy::forward(permit, Request::from_parts(parts, body), ctx).await;
-    if let Err(failure) = &outcome.result {
-        count_failure(gateway, exchange, *failure, outcome.trace);
-    }
     exchange.forwarded = Some(outcome.trace);
+    if let Err(failure) = &outcome.result {
+        exchange.count_failure(*failure);
+    }
     outcome.result.map(|response| response.map(Inner::from)).map_err(Reject::Proxy)
 }
 
@@ -358,36 +360,15 @@ async fn authenticate(
     }
 }
 
-/// Counts what an upstream did wrong; the client's own faults are not its.
-fn count_failure(gateway: &Gateway, exchange: &Exchange, failure: Failure, trace: Trace) {
-    let fault = match failure {
-        Failure::BadResponse => UpstreamFault::BadResponse,
-        Failure::Failed => UpstreamFault::Failed,
-        Failure::Refused => UpstreamFault::Refused,
-        Failure::TimedOut => UpstreamFault::Timeout,
-        Failure::BadRequest
-        | Failure::BodyTimedOut
-        | Failure::BodyTooLarge
-        | Failure::ClientGone
-        | Failure::SpoolFailed
-        | Failure::SpoolFull => return,
-    };
-    let upstream = exchange.route().and_then(|route| route.upstream.as_ref());
-    if let (Some(upstream), Some(endpoint)) = (upstream, trace.endpoint) {
-        gateway.metrics().upstream_error(upstream.id, endpoint, fault);
-    }
-}
-
 fn origin<'a>(exchange: &Exchange, host: &'a HeaderValue) -> Origin<'a> {
-    let listener = exchange.listener();
     Origin {
         peer: match exchange.connection().peer {
             Peer::Tcp(address) => Some(address.ip().to_canonical()),
             Peer::Unix => None,
         },
-        scheme: listener.scheme,
+        scheme: exchange.scheme(),
         host,
-        port: listener.public_port,
+        port: exchange.listener().public_port,
     }
 }
 

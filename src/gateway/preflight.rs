@@ -11,9 +11,6 @@ use crate::http::authority::Authority;
 use crate::http::head::Target;
 use crate::snapshot::plan::{ListenerPlan, Redirect};
 
-/// Where ACME's HTTP-01 challenge is fetched, over plain HTTP (RFC 8555 section 8.3).
-const ACME: &str = "/.well-known/acme-challenge/";
-
 /// The methods that `OPTIONS *` reports: whatever some route may take.
 const ANY_METHOD: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -42,10 +39,7 @@ pub(super) fn redirect(
     path: &str,
     query: Option<&str>,
 ) -> Option<Result<Response<Bytes>, Reject>> {
-    let redirect = listener.redirect.as_ref()?;
-    if path.starts_with(ACME) {
-        return None;
-    }
+    let redirect = listener.redirect(path)?;
     Some(to_https(redirect, method, authority.host(), path, query))
 }
 

@@ -83,6 +83,14 @@ pub struct ListenerPlan {
     pub certificates: Option<Arc<Certificates>>,
 }
 
+impl ListenerPlan {
+    /// Where a request for `path`, in canonical form, is sent unless a route names this listener;
+    /// ACME's HTTP-01 challenge is fetched over plain HTTP (RFC 8555 section 8.3).
+    pub fn redirect(&self, path: &str) -> Option<&Redirect> {
+        self.redirect.as_ref().filter(|_| !path.starts_with("/.well-known/acme-challenge/"))
+    }
+}
+
 /// A redirect to a TLS listener.
 #[derive(Debug)]
 pub struct Redirect {
