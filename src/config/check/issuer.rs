@@ -8,7 +8,7 @@ use super::super::node::quoted;
 use super::super::require::is_claim;
 use super::super::walk::Walk;
 use super::super::{Audience, Diagnostic, Issuer, Spanned};
-use super::{header_name, report};
+use super::{folded, header_name, is_reserved, report};
 
 /// Checks one issuer.
 pub(super) fn rules(issuer: &Issuer, walk: &mut Walk<'_>) {
@@ -152,26 +152,6 @@ fn algorithms(issuer: &Issuer, path: &str, walk: &mut Walk<'_>) {
     report(walk, &algorithms.span, &format!("{path}.algorithms"), message, hint);
 }
 
-/// Headers that frame the message, name its host or carry its credentials: a claim in their place
-/// would let whoever writes claims choose them.
-const NOT_IDENTITY: &[&str] = &[
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-];
-
 fn identity_headers(issuer: &Issuer, path: &str, walk: &mut Walk<'_>) {
     let path = format!("{path}.identity_headers");
     let mut seen = Vec::new();
@@ -179,8 +159,8 @@ fn identity_headers(issuer: &Issuer, path: &str, walk: &mut Walk<'_>) {
         if !header_name(header, &path, walk) {
             continue;
         }
-        let folded = header.to_ascii_lowercase().replace('_', "-");
-        if NOT_IDENTITY.contains(&folded.as_str()) || folded.starts_with("x-forwarded-") {
+        let folded = folded(header);
+        if is_reserved(&folded) {
             let message = format!("{} cannot carry a claim", walk.shown(header));
             report(
                 walk,

@@ -22,7 +22,7 @@ pub(super) fn rules(config: &Config, document: &Node, walk: &mut Walk<'_>) {
         issuer::rules(one, walk);
     }
     route::rules(config, &names, walk);
-    server(&config.server, walk);
+    server(config, walk);
     addresses(config, walk);
 }
 
@@ -138,13 +138,14 @@ fn redirect(
     }
 }
 
-fn server(server: &Server, walk: &mut Walk<'_>) {
+fn server(config: &Config, walk: &mut Walk<'_>) {
+    let server: &Server = &config.server;
     let headers = &server.max_headers;
     if headers.line > headers.size {
         let message = "`line` is larger than `size`, the limit of all lines together";
         report(walk, &headers.span, "server.max_headers", message, "raise `size`, or lower `line`");
     }
-    header_name(&server.request_id, "server.request_id", walk);
+    request_id(config, walk);
     for name in &server.allow_headers {
         if header_name(name, "server.allow_headers", walk) && !name.contains('_') {
             let message = format!("{} has no `_`", walk.shown(name));
@@ -152,6 +153,53 @@ fn server(server: &Server, walk: &mut Walk<'_>) {
             report(walk, &name.span, "server.allow_headers", message, hint);
         }
     }
+}
+
+/// The id is set on requests and responses alike: in place of another header it would break both.
+fn request_id(config: &Config, walk: &mut Walk<'_>) {
+    let (name, path) = (&config.server.request_id, "server.request_id");
+    if !header_name(name, path, walk) {
+        return;
+    }
+    let same = folded(name);
+    let identity = config.issuers.iter().flat_map(|issuer| issuer.identity_headers.iter());
+    if is_reserved(&same) {
+        let message = format!("{} cannot carry the request's id", walk.shown(name));
+        report(walk, &name.span, path, message, "choose a name of your own: \"X-Request-Id\"");
+    } else if identity.into_iter().any(|(header, _)| folded(header) == same) {
+        let message = format!("{} carries a claim already", walk.shown(name));
+        report(walk, &name.span, path, message, "one header for the id, others for claims");
+    }
+}
+
+/// As applications read a header's name: `-` and `_`, small and capital letters are the same.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Whether a (folded) header frames the message, names its host, its way or its sender, or carries
+/// its credentials: a value of our own there would be taken for what it is not.
+fn is_reserved(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "authorization",
+        "connection",
+        "cookie",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "location",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-real-ip",
+    ];
+    NAMES.contains(&name)
+        || ["content-", "proxy-", "x-forwarded-"].iter().any(|family| name.starts_with(family))
 }
 
 /// Whether it is a header's name (RFC 9110 5.1, a token) of bearable length.
