@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::compile::Compiling;
 use crate::clock::UnixTime;
-use crate::config::{Address, CertificatePair, Diagnostic, Route};
+use crate::config::{Address, CertificatePair, Diagnostic, Listener, Route};
 
 /// A certificate closer to its end than this is worth a line: renewal happens at 30 days left.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -34,21 +34,14 @@ impl Compiling<'_> {
 
 /// A token sent over plain HTTP is everybody's token.
 fn plain_listeners(compiling: &mut Compiling<'_>) {
-    let protected = compiling.config.routes.iter().any(|route| !route.public);
     for listener in &compiling.config.listeners {
         let exposed = match &listener.address.value {
             Address::Tcp { host: None, .. } => true,
             Address::Tcp { host: Some(host), .. } => !is_loopback(host),
             Address::Unix(_) => false,
         };
-        let serves =
-            compiling.config.routes.iter().any(|route| reaches(route, &listener.name.value));
-        if exposed
-            && protected
-            && serves
-            && listener.tls.is_none()
-            && listener.redirect_to.is_none()
-        {
+        let serves = compiling.config.routes.iter().any(|route| takes_tokens(route, listener));
+        if exposed && serves && listener.tls.is_none() {
             let message = format!(
                 "listener `{}` takes tokens over plain HTTP from other machines",
                 listener.name.value
@@ -60,9 +53,13 @@ fn plain_listeners(compiling: &mut Compiling<'_>) {
     }
 }
 
-fn reaches(route: &Route, listener: &str) -> bool {
-    let named = route.listeners.as_ref();
-    !route.public && named.is_none_or(|names| names.iter().any(|name| name.value == listener))
+/// Whether tokens reach the route over this listener: its redirect gives way to routes that name it.
+fn takes_tokens(route: &Route, listener: &Listener) -> bool {
+    !route.public
+        && match &route.listeners {
+            None => listener.redirect_to.is_none(),
+            Some(names) => names.iter().any(|name| name.value == listener.name.value),
+        }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -80,7 +77,7 @@ fn key_files(compiling: &mut Compiling<'_>) {
                 format!("the private key can be read by others (mode {:o})", mode & 0o777);
             compiling.report(
                 Diagnostic::warning(pair.key.span.clone(), message)
-                    .hint(format!("chmod 600 {}", pair.key.value.display())),
+                    .hint("only its owner needs to read it: `chmod 600`"),
             );
         }
     }

@@ -4,6 +4,7 @@
 //! of loading, never of a request.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
@@ -15,13 +16,15 @@ use super::upstreams::Upstreams;
 use super::{Snapshot, check, issuers, routes};
 use crate::auth::{ErrorStyle, Guarded, Policy, TokenCache};
 use crate::clock::Clock;
-use crate::config::{self, Config, Diagnostic, Diagnostics, Loaded, Route, Severity, Source};
+use crate::config::{
+    self, Config, Diagnostic, Diagnostics, Loaded, Route, Severity, Source, Spanned,
+};
 use crate::http::forwarded::{Via, request_id};
 use crate::http::{Asserted, HeadLimits, UnderscorePolicy};
 use crate::keys::KeySet;
 use crate::proxy::{Proxy, Spool};
 use crate::route::{Matcher, PathPattern, Table};
-use crate::static_files::{self, Files};
+use crate::static_files::{self, Files, FilesError};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
 
@@ -69,6 +72,11 @@ pub fn compile(
     };
     compiling.slots = listeners::slots(&compiling);
     let compiled = compiling.run();
+    if compiled.is_none() && !compiling.has_errors() {
+        let message =
+            "something here can't be compiled, and nothing says what: a mistake in Portcullis";
+        compiling.report(Diagnostic::of_file(message));
+    }
     let diagnostics = Diagnostics::new(loaded.source.clone(), compiling.diagnostics);
     match compiled {
         Some((snapshot, listeners)) if diagnostics.errors() == 0 => {
@@ -96,6 +104,16 @@ impl Compiling<'_> {
         self.diagnostics.push(diagnostic);
     }
 
+    fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|one| one.severity == Severity::Error)
+    }
+
+    /// A path as a message may show it.
+    pub(super) fn shown(&self, path: &Spanned<PathBuf>) -> String {
+        let value = path.value.display().to_string();
+        self.source.shown(&Spanned { value, span: path.span.clone() })
+    }
+
     pub(super) fn listener_slot(&self, name: &str) -> Option<usize> {
         self.slots.get(name).copied()
     }
@@ -119,7 +137,8 @@ impl Compiling<'_> {
             routes::overlaps(self, &matchers);
         }
         check::warn(self);
-        if self.diagnostics.iter().any(|one| one.severity == Severity::Error) {
+        // A route that is missing would leave its requests to whatever lies below it.
+        if self.has_errors() || matchers.len() != config.routes.len() {
             return None;
         }
         let table = Table::build(matchers.iter().cloned().zip(0..).collect());
@@ -226,10 +245,20 @@ impl Compiling<'_> {
         match Files::open(settings, self.surroundings.clock.clone()) {
             Ok(files) => Some(files),
             Err(error) => {
-                self.report(
-                    Diagnostic::error(root.span.clone(), error.to_string())
-                        .path(format!("route[{at}].static")),
-                );
+                let (span, message) = match (&error, &route.fallback) {
+                    (FilesError::Folder { error, .. }, _) => {
+                        let folder = self.shown(root);
+                        (&root.span, format!("the folder {folder} can't be opened: {error}"))
+                    }
+                    (FilesError::BadFallback(_), Some(fallback)) => {
+                        (&fallback.span, "`fallback` is not a path below the folder".to_owned())
+                    }
+                    (FilesError::BadFallback(_) | FilesError::BadIndex(_), _) => {
+                        (&route.span, "`index` holds what is not a file name".to_owned())
+                    }
+                };
+                let place = format!("route[{at}].static");
+                self.report(Diagnostic::error(span.clone(), message).path(place));
                 None
             }
         }

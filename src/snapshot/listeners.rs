@@ -64,6 +64,7 @@ pub(super) fn compile(compiling: &mut Compiling<'_>) -> Listeners {
     }
     for listener in &config.listeners {
         let Some(slot) = compiling.listener_slot(&listener.name.value) else { continue };
+        redirects_to_tls(compiling, listener);
         let own = certificates.get(listener.name.value.as_str()).cloned();
         let plan = Arc::new(plan(compiling, listener, own.clone(), &certificates));
         if slot < plans.len() {
@@ -82,6 +83,21 @@ pub(super) fn compile(compiling: &mut Compiling<'_>) -> Listeners {
         });
     }
     Listeners { plans, specs }
+}
+
+/// Reports a redirect that leads nowhere safe: without one the listener would serve every route in
+/// clear text, which is the last thing its `redirect_to` was written for.
+fn redirects_to_tls(compiling: &mut Compiling<'_>, listener: &Listener) {
+    let Some(to) = &listener.redirect_to else { return };
+    let is_plain = |one: &Listener| one.name.value == to.value && one.tls.is_none();
+    if compiling.config.listeners.iter().any(is_plain) {
+        let message = format!("listener {} has no TLS", compiling.source.shown(to));
+        compiling.report(
+            Diagnostic::error(to.span.clone(), message)
+                .path(format!("listener.{}.redirect_to", listener.name.value))
+                .hint("redirect to a listener with a `tls` table"),
+        );
+    }
 }
 
 fn plan(
@@ -143,14 +159,11 @@ fn load(
                 if compiling.previous.is_some() {
                     compiling.surroundings.metrics.certificate_reload_failed();
                 }
-                let span = if error.path == pair.key.value {
-                    pair.key.span.clone()
-                } else {
-                    pair.cert.span.clone()
-                };
+                let at = if error.path == pair.key.value { &pair.key } else { &pair.cert };
+                let message = format!("{}: {}", compiling.shown(at), error.fault);
                 let path = format!("listener.{}.tls.certificates", listener.name.value);
                 compiling.report(
-                    Diagnostic::error(span, error.to_string())
+                    Diagnostic::error(at.span.clone(), message)
                         .path(path)
                         .hint("`portcullis init` writes a development certificate into certs/"),
                 );

@@ -66,7 +66,11 @@ pub(super) fn overlaps(compiling: &mut Compiling<'_>, matchers: &[Matcher]) {
     for (first, second) in meeting_pairs(matchers) {
         let (Some(a), Some(b)) = (matchers.get(first), matchers.get(second)) else { continue };
         match relation(a, b) {
-            Relation::Disjoint | Relation::Mixed => {}
+            Relation::Disjoint => {}
+            Relation::Mixed => {
+                uncovered(compiling, first, second, a, b);
+                uncovered(compiling, second, first, b, a);
+            }
             Relation::Tie => tie(compiling, first, second),
             Relation::FirstWins => uncovered(compiling, first, second, a, b),
             Relation::SecondWins => uncovered(compiling, second, first, b, a),
@@ -75,9 +79,9 @@ pub(super) fn overlaps(compiling: &mut Compiling<'_>, matchers: &[Matcher]) {
     for (never, by) in crate::route::shadowed(matchers) {
         let Some((route, other)) = pair(compiling.config, never, by) else { continue };
         let message = format!(
-            "route `{}` never matches: route `{}` takes all of its requests",
-            route.effective_name(),
-            other.effective_name()
+            "route {} never matches: route {} takes all of its requests",
+            shown(compiling, never, route),
+            shown(compiling, by, other)
         );
         let span = route.path.span.clone();
         compiling.report(Diagnostic::warning(span, message).path(format!("route[{never}]")));
@@ -85,18 +89,18 @@ pub(super) fn overlaps(compiling: &mut Compiling<'_>, matchers: &[Matcher]) {
 }
 
 /// Pairs that may match one request. Two path patterns meet only if one's path is the other's or
-/// lies above it, so each route looks upwards alone: the cost grows with the depth of the paths,
-/// not with the square of the routes.
+/// lies above it, so each route looks upwards alone, and two exact hosts only if they are one: the
+/// cost grows with the depth of the paths, not with the square of the routes.
 fn meeting_pairs(matchers: &[Matcher]) -> Vec<(usize, usize)> {
-    let mut by_path: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut by_path: HashMap<&str, SamePath<'_>> = HashMap::new();
     for (index, matcher) in matchers.iter().enumerate() {
-        by_path.entry(matcher.path.base()).or_default().push(index);
+        by_path.entry(matcher.path.base()).or_default().add(index, matcher);
     }
     let mut pairs = Vec::new();
     for (index, matcher) in matchers.iter().enumerate() {
         let base = matcher.path.base();
         for above in ancestors(base) {
-            for &other in by_path.get(above).into_iter().flatten() {
+            for other in by_path.get(above).into_iter().flat_map(|same| same.meeting(matcher)) {
                 if above != base || other < index {
                     pairs.push((other.min(index), other.max(index)));
                 }
@@ -106,6 +110,45 @@ fn meeting_pairs(matchers: &[Matcher]) -> Vec<(usize, usize)> {
     pairs.sort_unstable();
     pairs.dedup();
     pairs
+}
+
+/// Routes of one path, by their exact hosts.
+#[derive(Debug, Default)]
+struct SamePath<'m> {
+    by_host: HashMap<&'m str, Vec<usize>>,
+    /// Those with a host pattern, or for any host.
+    wide: Vec<usize>,
+    all: Vec<usize>,
+}
+
+impl<'m> SamePath<'m> {
+    fn add(&mut self, index: usize, matcher: &'m Matcher) {
+        self.all.push(index);
+        match exact_hosts(matcher) {
+            Some(hosts) => {
+                for host in hosts {
+                    self.by_host.entry(host).or_default().push(index);
+                }
+            }
+            None => self.wide.push(index),
+        }
+    }
+
+    /// Those that may share a host with `matcher`.
+    fn meeting(&self, matcher: &Matcher) -> Vec<usize> {
+        let Some(hosts) = exact_hosts(matcher) else { return self.all.clone() };
+        let same = hosts.iter().filter_map(|host| self.by_host.get(host)).flatten();
+        same.chain(&self.wide).copied().collect()
+    }
+}
+
+/// The hosts of a route that names nothing but exact ones.
+fn exact_hosts(matcher: &Matcher) -> Option<Vec<&str>> {
+    let exact = |host| match host {
+        &HostPattern::Exact(ref host) => Some(host.as_str()),
+        HostPattern::Suffix(_) => None,
+    };
+    matcher.hosts.iter().map(exact).collect::<Option<Vec<_>>>().filter(|hosts| !hosts.is_empty())
 }
 
 /// The path itself and every path above it, the root last (as `/` and as the empty base of `/*`).
@@ -124,10 +167,10 @@ fn tie(compiling: &mut Compiling<'_>, first: usize, second: usize) {
         return;
     }
     let message = format!(
-        "routes `{}` and `{}` match the same requests, neither is more specific, and their \
-         policies differ",
-        a.effective_name(),
-        b.effective_name()
+        "routes {} and {} match the same requests, neither is more specific, and their policies \
+         differ",
+        shown(compiling, first, a),
+        shown(compiling, second, b)
     );
     let diagnostic = Diagnostic::error(b.path.span.clone(), message)
         .path(format!("route[{second}]"))
@@ -135,8 +178,9 @@ fn tie(compiling: &mut Compiling<'_>, first: usize, second: usize) {
     compiling.report(diagnostic);
 }
 
-/// A protected route that is limited to some methods or listeners leaves the rest of its path
-/// to the route below it: if that one is public, the rest is open to everybody.
+/// A protected route that is limited to some methods, listeners or hosts leaves the rest of its path
+/// to the route below it: if that one is public, the rest is open to everybody. Other hosts may be
+/// other applications, so they count only where the same one answers.
 fn uncovered(
     compiling: &mut Compiling<'_>,
     winner: usize,
@@ -145,29 +189,28 @@ fn uncovered(
     losing: &Matcher,
 ) {
     let Some((inner, outer)) = pair(compiling.config, winner, loser) else { return };
+    let same = same_destination(inner, outer);
     let rest_is_left = !winning.methods.is_superset(&losing.methods)
         || !winning.listeners.is_superset(losing.listeners);
-    if !inner.public && outer.public && outer.upstream.is_some() && rest_is_left {
+    let hosts_are_left = same && !covers_hosts(winning, losing);
+    let reaches = outer.upstream.is_some() || same;
+    if !inner.public && outer.public && reaches && (rest_is_left || hosts_are_left) {
         let message = format!(
-            "route `{}` asks for a token, but the requests it leaves out go to the public route `{}`",
-            inner.effective_name(),
-            outer.effective_name()
+            "route {} asks for a token, but the requests it leaves out go to the public route {}",
+            shown(compiling, winner, inner),
+            shown(compiling, loser, outer)
         );
         compiling.report(
             Diagnostic::warning(inner.path.span.clone(), message)
                 .path(format!("route[{winner}]"))
-                .hint("leave out `methods` and `listeners`, or add a route for the rest"),
+                .hint("leave out `methods`, `listeners` and `hosts`, or add a route for the rest"),
         );
     }
-    let same_upstream = match (&inner.upstream, &outer.upstream) {
-        (Some(a), Some(b)) => a.value == b.value,
-        (Some(_) | None, _) => false,
-    };
-    if inner.public && !outer.public && inner.methods.is_none() && same_upstream {
+    if inner.public && !outer.public && inner.methods.is_none() && same {
         let message = format!(
-            "public route `{}` opens a part of route `{}`, which asks for a token, for all methods",
-            inner.effective_name(),
-            outer.effective_name()
+            "public route {} opens a part of route {}, which asks for a token, for all methods",
+            shown(compiling, winner, inner),
+            shown(compiling, loser, outer)
         );
         compiling.report(
             Diagnostic::warning(inner.path.span.clone(), message)
@@ -175,6 +218,36 @@ fn uncovered(
                 .hint("name the methods that need no token: `methods = [\"POST\"]`"),
         );
     }
+}
+
+fn same_destination(one: &Route, other: &Route) -> bool {
+    let same_upstream = match (&one.upstream, &other.upstream) {
+        (Some(a), Some(b)) => a.value == b.value,
+        (Some(_) | None, _) => false,
+    };
+    let same_folder = match (&one.static_root, &other.static_root) {
+        (Some(a), Some(b)) => a.value == b.value,
+        (Some(_) | None, _) => false,
+    };
+    same_upstream || same_folder
+}
+
+/// Whether no host of `losing` lies outside those of `winning`.
+fn covers_hosts(winning: &Matcher, losing: &Matcher) -> bool {
+    let covered = |host: &HostPattern| winning.hosts.iter().any(|one| one.covers(host));
+    winning.hosts.is_empty() || (!losing.hosts.is_empty() && losing.hosts.iter().all(covered))
+}
+
+/// A route's name as a message may show it: not if any part of it was expanded.
+fn shown(compiling: &Compiling<'_>, at: usize, route: &Route) -> String {
+    let parts = route.hosts.iter().chain(route.methods.iter().flatten());
+    let written = match &route.name {
+        Some(name) => compiling.source.shown(name).starts_with('`'),
+        None => {
+            parts.chain([&route.path]).all(|part| compiling.source.shown(part).starts_with('`'))
+        }
+    };
+    if written { format!("`{}`", route.effective_name()) } else { format!("route[{at}]") }
 }
 
 /// What a route's policy asks for, in a form that can be compared.
