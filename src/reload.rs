@@ -127,3 +127,66 @@ pub(crate) fn watch(
     watcher.watch(&folder, RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        [listener.main]
+        address = "127.0.0.1:8080"
+        [upstream.web]
+        endpoints = ["http://127.0.0.1:8000"]
+        [[route]]
+        path = "/*"
+        upstream = "web"
+        public = true
+        "#;
+
+    fn load(text: &str) -> Loaded {
+        let environment = Environment::default();
+        config::parse("gateway.toml", text, &environment, Path::new("/")).unwrap()
+    }
+
+    #[test]
+    fn what_only_a_new_process_can_change_is_refused_by_name() {
+        let running = load(TEXT);
+        let refused = |more: &str| -> Vec<String> {
+            let next = load(&format!("{TEXT}\n{more}"));
+            needs_restart(&running.config, &next).into_iter().map(|one| one.path).collect()
+        };
+        assert!(refused("").is_empty());
+        assert!(refused("[server]\nidle_timeout = \"1s\"\n[cache]\ntokens = 1").is_empty());
+        assert_eq!(refused("[server]\nworkers = 3"), ["server.workers"]);
+        assert_eq!(refused("[admin]\naddress = \"127.0.0.1:9181\""), ["admin.address"]);
+        for log in ["level = \"warn\"", "format = \"json\"", "access = \"off\""] {
+            assert_eq!(refused(&format!("[log]\n{log}")), ["log"]);
+        }
+        let all = "[server]\nworkers = 3\n[admin]\naddress = \":1\"\n[log]\naccess = \"off\"";
+        assert_eq!(refused(all).len(), 3);
+    }
+
+    #[test]
+    fn a_reload_names_what_came_and_went() {
+        let before = load(TEXT);
+        assert_eq!(difference(&before.config, &before.config), "no names changed");
+        let after = load(&TEXT.replace("web", "app").replace("\"/*\"", "\"/a\""));
+        let line = difference(&before.config, &after.config);
+        assert_eq!(line, "upstreams +app -web, routes +/a -/*");
+    }
+
+    #[test]
+    fn a_file_has_changed_if_it_says_something_else_than_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, "not a configuration").unwrap();
+        let origin = Origin::File(file.clone());
+        // Refused: but read, and not to be read again before it changes.
+        let refused = origin.load(&Environment::default()).unwrap_err();
+        assert!(!origin.has_changed(refused.source()));
+        std::fs::write(&file, TEXT).unwrap();
+        assert!(origin.has_changed(refused.source()));
+        std::fs::remove_file(&file).unwrap();
+        assert!(!origin.has_changed(refused.source()), "an editor is about to write it");
+    }
+}

@@ -6,6 +6,8 @@
 
 mod bind;
 mod control;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;

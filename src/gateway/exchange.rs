@@ -452,3 +452,21 @@ impl std::error::Error for BodyError {}
 pub(super) fn finish(headers: &mut HeaderMap, name: &hyper::header::HeaderName, id: &HeaderValue) {
     headers.insert(name.clone(), id.clone());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_answer_to_head_is_a_length_and_nothing_else() {
+        let mut headers = HeaderMap::new();
+        let mut inner = Inner::from(Bytes::from_static(b"twelve bytes"));
+        inner.leave_to_get(&mut headers);
+        assert_eq!(headers[CONTENT_LENGTH], "12");
+        assert!(hyper::body::Body::is_end_stream(&inner));
+
+        let mut headers = HeaderMap::new();
+        Inner::from(Bytes::new()).leave_to_get(&mut headers);
+        assert!(headers.is_empty(), "nothing is known of a length that nobody gave");
+    }
+}

@@ -14,6 +14,8 @@ mod listeners;
 pub mod plan;
 mod routes;
 mod state;
+#[cfg(test)]
+mod tests;
 mod upstreams;
 
 use std::collections::HashMap;
