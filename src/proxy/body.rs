@@ -6,7 +6,7 @@
 //! so a slow client costs the endpoint nothing.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -14,6 +14,7 @@ use hyper::header::{self, HeaderMap, HeaderName};
 
 use super::{Failure, Outgoing, Side};
 use crate::http::hop_by_hop;
+use crate::telemetry::labels::UpstreamFault;
 use crate::upstream::pool::Lease;
 
 /// The body of an upstream's response.
@@ -53,10 +54,10 @@ impl Body {
             connection.arm(time);
             self.armed = true;
         }
-        connection.poll_timer(cx).map(|()| {
-            self.lease = None;
-            Failure::TimedOut
-        })
+        ready!(connection.poll_timer(cx));
+        connection.failed(UpstreamFault::Timeout);
+        self.lease = None;
+        Poll::Ready(Failure::TimedOut)
     }
 
     /// What becomes of what hyper has read.
@@ -93,8 +94,14 @@ impl Body {
     fn broken(&mut self, error: &hyper::Error) -> Failure {
         // If the client's body failed, the connection did because of it.
         let lease = self.lease.take();
-        let cause = lease.and_then(|lease| lease.connection.failure().map(Failure::from));
-        cause.filter(|cause| cause.side() != Side::Upstream).unwrap_or_else(|| error.into())
+        let connection = lease.as_ref().map(|lease| &lease.connection);
+        let cause = connection.and_then(|connection| connection.failure()).map(Failure::from);
+        let failure =
+            cause.filter(|cause| cause.side() != Side::Upstream).unwrap_or_else(|| error.into());
+        if let (Some(connection), Some(fault)) = (connection, failure.fault()) {
+            connection.failed(fault);
+        }
+        failure
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 
 use crate::http::body::RequestBodyError;
-use crate::telemetry::labels::Reason;
+use crate::telemetry::labels::{Reason, UpstreamFault};
 
 /// What went wrong, before the response's head or while its body was sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +83,22 @@ impl Failure {
             }
             Self::SpoolFailed | Self::SpoolFull => Side::Internal,
             Self::BadResponse | Self::Failed | Self::Refused | Self::TimedOut => Side::Upstream,
+        }
+    }
+
+    /// What an endpoint did wrong, if it was one: the client's own faults are not its.
+    pub fn fault(self) -> Option<UpstreamFault> {
+        match self {
+            Self::BadResponse => Some(UpstreamFault::BadResponse),
+            Self::Failed => Some(UpstreamFault::Failed),
+            Self::Refused => Some(UpstreamFault::Refused),
+            Self::TimedOut => Some(UpstreamFault::Timeout),
+            Self::BadRequest
+            | Self::BodyTimedOut
+            | Self::BodyTooLarge
+            | Self::ClientGone
+            | Self::SpoolFailed
+            | Self::SpoolFull => None,
         }
     }
 

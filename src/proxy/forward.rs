@@ -18,7 +18,9 @@ use super::request::{Prepared, prepare};
 use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, response, retry};
 use crate::auth::Permit;
 use crate::http::body::RequestBody;
+use crate::telemetry::labels::UpstreamFault;
 use crate::upstream::Upstream;
+use crate::upstream::connection::Connection;
 use crate::upstream::pool::Lease;
 
 /// Forwards the request; what is known of its way is in `trace`, even if the future is dropped.
@@ -103,12 +105,15 @@ impl Attempts<'_> {
             in_flight = endpoint.claim();
         }
         self.begin(false);
-        match crate::upstream::connection::Connection::open(self.upstream, endpoint).await {
+        match Connection::open(self.upstream, endpoint).await {
             Ok(connection) => {
                 let lease = Lease::new(connection, in_flight, pools);
                 self.on_connection(lease, request).await
             }
-            Err(_) => Attempt::Unsent(request, Failure::Refused),
+            Err(_) => {
+                self.upstream.failed(endpoint.id(), UpstreamFault::Refused);
+                Attempt::Unsent(request, Failure::Refused)
+            }
         }
     }
 
@@ -123,6 +128,7 @@ impl Attempts<'_> {
         mut lease: Lease<Outgoing>,
         request: Request<Outgoing>,
     ) -> Attempt {
+        let endpoint = lease.connection.endpoint();
         let mut wait = Wait { upload: request.body().upload(), armed: None };
         let mut response = pin!(lease.connection.send(request));
         let ended = poll_fn(|cx| {
@@ -136,11 +142,18 @@ impl Attempts<'_> {
             wait.poll(&mut lease, cx).map(Err)
         })
         .await;
-        match ended {
+        let attempt = match ended {
             Ok(Ok(response)) => self.answered(response, lease),
             Ok(Err(error)) => unanswered(error),
             Err(failure) => Attempt::Broken(failure),
+        };
+        // Retried or not: an operator should see what retries hide.
+        if let Attempt::Broken(failure) | Attempt::Unsent(_, failure) = &attempt
+            && let Some(fault) = failure.fault()
+        {
+            self.upstream.failed(endpoint, fault);
         }
+        attempt
     }
 
     fn answered(&mut self, response: Response<Incoming>, lease: Lease<Outgoing>) -> Attempt {

@@ -8,12 +8,13 @@ use super::compile::Compiling;
 use super::fingerprint::Fingerprint;
 use crate::config::{self, Endpoint, UpstreamRef};
 use crate::telemetry::ids::UpstreamId;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Address, Balance, Kind, Settings, Timeouts, Upstream};
 
 /// The compiled upstreams, by the name that routes know them by.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
-    by_name: HashMap<String, (Arc<Upstream>, UpstreamId)>,
+    by_name: HashMap<String, Arc<Upstream>>,
     in_order: Vec<Arc<Upstream>>,
 }
 
@@ -22,14 +23,15 @@ impl Upstreams {
     pub(super) fn compile(compiling: &Compiling<'_>) -> Self {
         let mut upstreams = Self::default();
         for upstream in &compiling.config.upstreams {
-            upstreams.add(compiling, settings(upstream));
+            upstreams.add(compiling, settings(upstream, &compiling.surroundings.metrics));
         }
         for route in &compiling.config.routes {
             if let Some(UpstreamRef::Url { text, endpoint }) =
                 route.upstream.as_ref().map(|upstream| &upstream.value)
                 && !upstreams.by_name.contains_key(text)
             {
-                upstreams.add(compiling, inline(text, endpoint));
+                let upstream = config::Upstream::of_url(text, endpoint);
+                upstreams.add(compiling, settings(&upstream, &compiling.surroundings.metrics));
             }
         }
         upstreams
@@ -41,7 +43,7 @@ impl Upstreams {
             UpstreamRef::Name(name) => name,
             UpstreamRef::Url { text, .. } => text,
         };
-        self.by_name.get(name).map(|(upstream, id)| (Arc::clone(upstream), *id))
+        self.by_name.get(name).map(|upstream| (Arc::clone(upstream), upstream.metrics_id()))
     }
 
     pub(super) fn into_list(self) -> Vec<Arc<Upstream>> {
@@ -58,14 +60,12 @@ impl Upstreams {
         });
         let name = settings.name.clone();
         let upstream = running.map_or_else(|| Arc::new(Upstream::new(settings)), Arc::clone);
-        let labels: Vec<_> = upstream.endpoints().iter().map(|endpoint| endpoint.label()).collect();
-        let id = compiling.surroundings.metrics.upstream(&name, &labels);
         self.in_order.push(Arc::clone(&upstream));
-        self.by_name.insert(name, (upstream, id));
+        self.by_name.insert(name, upstream);
     }
 }
 
-fn settings(upstream: &config::Upstream) -> Settings {
+fn settings(upstream: &config::Upstream, metrics: &Arc<Metrics>) -> Settings {
     Settings {
         name: upstream.name.value.clone(),
         kind: match upstream.kind {
@@ -85,12 +85,8 @@ fn settings(upstream: &config::Upstream) -> Settings {
         },
         idle_connections: upstream.idle_connections,
         fingerprint: 0,
+        metrics: Arc::clone(metrics),
     }
-}
-
-/// What a URL in a route stands for: an upstream of that name with every default.
-fn inline(text: &str, endpoint: &Endpoint) -> Settings {
-    settings(&config::Upstream::of_url(text, endpoint))
 }
 
 /// An endpoint's address, and its label in logs and metrics.

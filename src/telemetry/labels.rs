@@ -232,7 +232,7 @@ labels! {
     UpstreamFault {
         /// Its response is not well-formed HTTP.
         BadResponse => "upstream_bad_response",
-        /// The connection broke before a response.
+        /// The connection broke before the response was whole.
         Failed => "upstream_failed",
         /// No connection could be made.
         Refused => "upstream_refused",

@@ -92,6 +92,10 @@ impl Metrics {
     /// The upstream of this name with these endpoint labels, in the order of its endpoints.
     pub fn upstream(&self, name: &str, endpoints: &[&str]) -> UpstreamId {
         self.families.upstream_retries.with_label_values(&[name]).inc_by(0);
+        self.families.upstream_reused.with_label_values(&[name]).inc_by(0);
+        for state in PooledState::ALL {
+            self.families.upstream_connections.with_label_values(&[name, state.as_str()]).add(0);
+        }
         self.names.write().add_upstream(name, endpoints)
     }
 }
@@ -265,13 +269,19 @@ pub struct ListenerConnection {
 }
 
 impl ListenerConnection {
-    /// Counts the connection in another state from now on.
+    /// Counts the connection in another state from now on; no scrape sees it in both or in neither.
     pub fn set(&mut self, state: ConnectionState) {
-        if self.state != state {
-            self.add(-1);
-            self.state = state;
-            self.add(1);
+        if self.state == state {
+            return;
         }
+        let mut counts = self.slot.front.lock();
+        for (state, delta) in [(self.state, -1), (state, 1)] {
+            if let Some(count) = counts.listener_connections(self.listener, state) {
+                *count += delta;
+            }
+        }
+        drop(counts);
+        self.state = state;
     }
 
     fn add(&self, delta: i64) {
@@ -300,13 +310,19 @@ pub struct UpstreamConnection {
 }
 
 impl UpstreamConnection {
-    /// Counts the connection in another state from now on.
+    /// Counts the connection in another state from now on; no scrape sees it in both or in neither.
     pub fn set(&mut self, state: PooledState) {
-        if self.state != state {
-            self.add(-1);
-            self.state = state;
-            self.add(1);
+        if self.state == state {
+            return;
         }
+        let mut counts = self.slot.front.lock();
+        for (state, delta) in [(self.state, -1), (state, 1)] {
+            if let Some(count) = counts.upstream_connections(self.upstream, state) {
+                *count += delta;
+            }
+        }
+        drop(counts);
+        self.state = state;
     }
 
     fn add(&self, delta: i64) {

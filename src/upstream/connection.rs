@@ -26,6 +26,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::{Stream, connect};
 use super::{Endpoint, Upstream};
+use crate::telemetry::labels::{PooledState, UpstreamFault};
+use crate::telemetry::metrics::UpstreamConnection;
 
 /// An open connection that sends requests with bodies of type `B`.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Connection<B: Body + 'static> {
     timer: Pin<Box<Sleep>>,
     interim: Arc<AtomicUsize>,
     endpoint: u64,
+    gauge: UpstreamConnection,
     open: Open,
 }
 
@@ -73,6 +76,7 @@ where
             timer: Box::pin(sleep(upstream.timeouts().response)),
             interim: Arc::new(AtomicUsize::new(0)),
             endpoint: endpoint.id(),
+            gauge: upstream.connected(),
             open: Open(Arc::clone(upstream)),
         }))
     }
@@ -132,6 +136,16 @@ where
     /// Ready when the timer has gone off.
     pub fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.as_mut().poll(cx)
+    }
+
+    /// Counts it as in use or as idle from now on.
+    pub(super) fn count_as(&mut self, state: PooledState) {
+        self.gauge.set(state);
+    }
+
+    /// Counts a failure of its endpoint.
+    pub(crate) fn failed(&self, fault: UpstreamFault) {
+        self.open.0.failed(self.endpoint, fault);
     }
 
     /// The upstream it belongs to.

@@ -19,6 +19,10 @@ pub use balance::Balance;
 use balance::Balancer;
 pub use endpoint::{Address, Endpoint};
 
+use crate::telemetry::ids::UpstreamId;
+use crate::telemetry::labels::{PooledState, UpstreamFault};
+use crate::telemetry::metrics::{Metrics, UpstreamConnection};
+
 /// A named group of interchangeable endpoints.
 ///
 /// Shared by all workers and, while its settings are unchanged, by successive snapshots.
@@ -33,6 +37,8 @@ pub struct Upstream {
     idle_connections: usize,
     fingerprint: u64,
     open: AtomicUsize,
+    metrics: Arc<Metrics>,
+    metrics_id: UpstreamId,
 }
 
 /// What an [`Upstream`] is made from.
@@ -52,6 +58,8 @@ pub struct Settings {
     pub idle_connections: usize,
     /// A hash of every expanded setting above: equal means that pools and counts may be kept.
     pub fingerprint: u64,
+    /// Where its connections and failures are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The application server's habits that forwarding must respect.
@@ -80,6 +88,8 @@ impl Upstream {
     /// Compiles the settings. Nothing is resolved or connected yet.
     pub fn new(settings: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let labels: Vec<_> = settings.endpoints.iter().map(|(_, label)| label.as_str()).collect();
+        let metrics_id = settings.metrics.upstream(&settings.name, &labels);
         let endpoints = settings.endpoints.into_iter();
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -93,6 +103,8 @@ impl Upstream {
             idle_connections: settings.idle_connections,
             fingerprint: settings.fingerprint,
             open: AtomicUsize::new(0),
+            metrics: settings.metrics,
+            metrics_id,
         }
     }
 
@@ -136,6 +148,11 @@ impl Upstream {
         self.fingerprint
     }
 
+    /// Its index in the metrics.
+    pub fn metrics_id(&self) -> UpstreamId {
+        self.metrics_id
+    }
+
     /// Open connections to all endpoints, idle or in use.
     pub fn open_connections(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -149,6 +166,18 @@ impl Upstream {
     /// An endpoint for the next request, none of the `tried` ones; `None` if all were.
     pub(crate) fn pick(&self, tried: &[usize]) -> Option<usize> {
         self.balancer.pick(&self.endpoints, tried)
+    }
+
+    /// Counts a failed attempt at the endpoint with this id.
+    pub(crate) fn failed(&self, endpoint: u64, fault: UpstreamFault) {
+        if let Some(index) = self.endpoints.iter().position(|one| one.id() == endpoint) {
+            self.metrics.upstream_error(self.metrics_id, index, fault);
+        }
+    }
+
+    /// Counts a connection, in use at first, until the guard is dropped.
+    fn connected(&self) -> UpstreamConnection {
+        self.metrics.upstream_connection(self.metrics_id, PooledState::Active)
     }
 }
 
@@ -175,6 +204,7 @@ pub(crate) mod tests {
             },
             idle_connections: 64,
             fingerprint: 1,
+            metrics: Metrics::new(),
         }
     }
 

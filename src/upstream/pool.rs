@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::endpoint::InFlight;
 use super::{Endpoint, Upstream};
+use crate::telemetry::labels::PooledState;
 
 /// The idle connections of one worker, by upstream.
 #[derive(Debug)]
@@ -75,20 +76,23 @@ where
                 return None;
             }
             if found.connection.settle() {
+                found.connection.count_as(PooledState::Active);
                 return Some(found.connection);
             }
         }
     }
 
     /// Keeps an idle connection, in the place of the oldest if there is no room.
-    fn put(&self, connection: Box<Connection<B>>) {
+    fn put(&self, mut connection: Box<Connection<B>>) {
         let upstream = connection.upstream();
         let room = upstream.idle_connections().div_ceil(self.workers.get());
         if room == 0 {
             return;
         }
+        let id = upstream.id();
+        connection.count_as(PooledState::Idle);
         let mut idle = self.idle.lock();
-        let waiting = idle.entry(upstream.id()).or_default();
+        let waiting = idle.entry(id).or_default();
         if waiting.len() >= room {
             waiting.pop_front();
         }

@@ -125,3 +125,41 @@ async fn bytes_that_nobody_asked_for_are_no_response() {
     assert_eq!(gateway.post("/", "x").await.text(), "2");
     assert_eq!(upstream.received()[1].connection, 1);
 }
+
+#[tokio::test]
+async fn every_failed_attempt_is_counted_with_its_reason() {
+    let upstream = Script::start(|request| match request.line().split(' ').nth(1).unwrap() {
+        "/gone" => reply("", Then::Close),
+        "/nonsense" => reply("SSH-2.0-OpenSSH_9.9\r\n", Then::Close),
+        "/cut" => reply("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", Then::Close),
+        "/stuck" => reply("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", Then::Stall),
+        _ => ok("here"),
+    })
+    .await;
+    // The first attempt fails and is made good by the second.
+    let mut setup = Setup::on(&[closed_port().await, upstream.port]);
+    setup.settings.timeouts.read = Duration::from_millis(50);
+    let gateway = setup.start().await;
+    assert_eq!(gateway.get("/").await.text(), "here");
+    assert_eq!(gateway.errors("upstream_refused"), 1);
+
+    let mut setup = Setup::on(&[upstream.port]);
+    setup.settings.timeouts.read = Duration::from_millis(50);
+    let gateway = setup.start().await;
+    gateway.get("/gone").await;
+    assert_eq!(gateway.errors("upstream_failed"), 1);
+    gateway.get("/cut").await;
+    assert_eq!(gateway.errors("upstream_failed"), 2);
+    gateway.get("/nonsense").await;
+    assert_eq!(gateway.errors("upstream_bad_response"), 1);
+    gateway.get("/stuck").await;
+    assert_eq!(gateway.errors("upstream_timeout"), 1);
+    // A client that leaves too early is not the upstream's fault.
+    let mut client = gateway.connect().await;
+    let text = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab";
+    tokio::io::AsyncWriteExt::write_all(&mut client, text).await.unwrap();
+    drop(client);
+    assert_eq!(gateway.get("/").await.text(), "here");
+    let all = ["upstream_refused", "upstream_failed", "upstream_bad_response", "upstream_timeout"];
+    assert_eq!(all.map(|reason| gateway.errors(reason)), [0, 2, 1, 1]);
+}

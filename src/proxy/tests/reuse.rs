@@ -30,6 +30,39 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
+async fn the_metrics_tell_connections_in_use_from_idle_ones() {
+    let mut upstream = Script::start(|request| match request.line().split(' ').nth(1).unwrap() {
+        "/stuck" => reply("", Then::Stall),
+        "/close" => reply("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", Then::Close),
+        _ => ok("hello"),
+    })
+    .await;
+    let gateway = Gateway::start(&[upstream.port]).await;
+    assert_eq!(gateway.connections(), (0, 0));
+    gateway.get("/").await;
+    assert_eq!(gateway.connections(), (0, 1));
+    // The idle one is taken by a request that waits.
+    let mut client = gateway.connect().await;
+    let text = b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut client, text).await.unwrap();
+    while upstream.received().len() < 2 {
+        settle().await;
+    }
+    assert_eq!(gateway.connections(), (1, 0));
+    gateway.get("/").await;
+    assert_eq!(gateway.connections(), (1, 1));
+    // A client that leaves closes what it waited on.
+    drop(client);
+    upstream.connection_ended().await;
+    assert_eq!(gateway.connections(), (0, 1));
+    gateway.get("/close").await;
+    assert_eq!(gateway.connections(), (0, 0));
+    gateway.get("/").await;
+    gateway.pools.retain(&[]);
+    assert_eq!(gateway.connections(), (0, 0));
+}
+
+#[tokio::test]
 async fn every_kind_of_complete_response_leaves_the_connection_usable() {
     let upstream = Script::start(|request| {
         let text = match request.line().split(' ').nth(1).unwrap() {

@@ -22,6 +22,7 @@ use super::super::*;
 use crate::auth::{Guarded, Policy};
 use crate::http::authority::Scheme;
 use crate::http::body::BodyLimits;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Settings, Upstream};
 
 /// A request as an upstream received it.
@@ -200,6 +201,7 @@ async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> Option<
 pub(super) struct Gateway {
     address: SocketAddr,
     pub(super) upstream: Arc<Upstream>,
+    metrics: Arc<Metrics>,
     pub(super) pools: Arc<Pools>,
     pub(super) spool: Arc<Spool>,
     traces: mpsc::Receiver<Trace>,
@@ -225,6 +227,7 @@ impl Setup {
     pub(super) async fn start(self) -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let metrics = Arc::clone(&self.settings.metrics);
         let upstream = Arc::new(Upstream::new(self.settings));
         let pools = Arc::new(Pools::new(NonZeroUsize::MIN));
         let spool = Arc::new(self.spool);
@@ -251,7 +254,7 @@ impl Setup {
                 tokio::spawn(served);
             }
         });
-        Gateway { address, upstream, pools, spool, traces }
+        Gateway { address, upstream, metrics, pools, spool, traces }
     }
 }
 
@@ -351,6 +354,25 @@ impl Gateway {
         let length = body.len();
         let head = "HTTP/1.1\r\nHost: test.example\r\nContent-Length:";
         self.ask(format!("POST {path} {head} {length}\r\n\r\n{body}")).await
+    }
+
+    /// Open connections to the upstream as the metrics have them: in use, idle.
+    pub(super) fn connections(&self) -> (u64, u64) {
+        (self.series("connections", "active"), self.series("connections", "idle"))
+    }
+
+    /// Failed attempts that were counted for a reason.
+    pub(super) fn errors(&self, reason: &str) -> u64 {
+        self.series("errors_total", reason)
+    }
+
+    /// The sum of a family's series that have this label value.
+    fn series(&self, family: &str, label: &str) -> u64 {
+        let family = format!("portcullis_upstream_{family}{{");
+        let label = format!("=\"{label}\"");
+        let text = self.metrics.render();
+        let lines = text.lines().filter(|line| line.starts_with(&family) && line.contains(&label));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     pub(super) async fn trace(&mut self) -> Trace {
