@@ -1,0 +1,127 @@
+//! What was measured, as a table and as one ratio with its spread.
+
+use std::time::Duration;
+
+/// One proxy under load for some seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) requests: u64,
+    pub(super) elapsed: Duration,
+    /// CPU time of the proxy, all of its threads and processes.
+    pub(super) cpu: Duration,
+}
+
+/// Two runs, one right after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair {
+    pub(super) nginx: Run,
+    pub(super) portcullis: Run,
+}
+
+/// All pairs of one invocation.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) pairs: Vec<Pair>,
+    /// Processor, kernel and versions.
+    pub(super) machine: String,
+    /// Length of a run.
+    pub(super) seconds: u32,
+}
+
+/// The table's head.
+pub(super) const HEADING: [&str; 2] = [
+    "| pair | nginx us/request | portcullis us/request | ratio | nginx requests/s | portcullis requests/s | errors |",
+    "|---|---|---|---|---|---|---|",
+];
+
+impl Run {
+    /// Microseconds of CPU time a request.
+    pub(super) fn cost(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.requests as f64
+    }
+
+    /// Requests a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl Pair {
+    /// How many times nginx's CPU time a request takes.
+    fn ratio(&self) -> f64 {
+        self.portcullis.cost() / self.nginx.cost()
+    }
+
+    /// Its line of the table; a run with errors is not measured at all.
+    pub(super) fn row(&self, nth: u32) -> String {
+        format!(
+            "| {nth} | {:.2} | {:.2} | {:.3} | {:.0} | {:.0} | 0 |",
+            self.nginx.cost(),
+            self.portcullis.cost(),
+            self.ratio(),
+            self.nginx.rate(),
+            self.portcullis.rate()
+        )
+    }
+}
+
+impl Report {
+    /// The result in three lines.
+    pub(super) fn summary(&self) -> String {
+        let of = |value: fn(&Pair) -> f64| Spread::of(self.pairs.iter().map(value));
+        let requests: u64 =
+            self.pairs.iter().map(|pair| pair.nginx.requests + pair.portcullis.requests).sum();
+        let ratio = of(Pair::ratio);
+        format!(
+            "CPU time a request, portcullis / nginx: median {:.3} ({:.3} to {:.3}) of {} pairs of {} s\n\
+             nginx {:.2} us, portcullis {:.2} us (medians); {requests} requests, 0 errors\n\
+             {}",
+            ratio.median,
+            ratio.least,
+            ratio.most,
+            self.pairs.len(),
+            self.seconds,
+            of(|pair| pair.nginx.cost()).median,
+            of(|pair| pair.portcullis.cost()).median,
+            self.machine
+        )
+    }
+
+    /// The whole of benches/RESULTS.md.
+    pub(super) fn page(&self) -> String {
+        let rows: Vec<_> = (1..).zip(&self.pairs).map(|(nth, pair)| pair.row(nth)).collect();
+        format!(
+            "# Side by side\n\n\
+             Made by `cargo bench --bench compare -- --write`; what is measured stands at the top of\n\
+             `benches/compare/main.rs`. Ratios from one run on one machine: microseconds of another\n\
+             machine are no comparison.\n\n\
+             ```text\n{}\n```\n\n{}\n{}\n",
+            self.summary(),
+            HEADING.join("\n"),
+            rows.join("\n")
+        )
+    }
+}
+
+/// The middle and the ends of some numbers.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    least: f64,
+    median: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<_> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let (last, half) = (values.len().saturating_sub(1), values.len() / 2);
+        let median = if values.len() % 2 == 1 {
+            at(half)
+        } else {
+            f64::midpoint(at(half.saturating_sub(1)), at(half))
+        };
+        Self { least: at(0), median, most: at(last) }
+    }
+}
