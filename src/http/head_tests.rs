@@ -1,6 +1,7 @@
 //! The refusals of `head::check`, row by row.
 
 use hyper::Request;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -197,4 +198,44 @@ fn sizes_are_limited_each_and_together() {
     let small: [(&str, &[u8]); 3] = [("a", b""), ("a", b""), ("a", b"")];
     assert_eq!(measure("/", &small[..2]), Ok(()));
     assert_eq!(measure("/", &small), Err(HeadError::HeadersTooLarge));
+}
+
+fn hosts() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        Just(None),
+        prop::sample::select(vec!["a.example", "A.example.:443", "b.example", "[::1]:8443"])
+            .prop_map(|host| Some(host.to_owned())),
+        "[ -~]{0,12}".prop_map(Some),
+    ]
+}
+
+proptest! {
+    /// Whatever else a head holds: one that passes has one host in normal form and one framing.
+    #[test]
+    fn a_head_that_passes_has_one_reading(
+        http2 in any::<bool>(),
+        method in prop::sample::select(vec!["GET", "POST", "OPTIONS", "TRACE", "connect", "X"]),
+        target in prop::sample::select(vec![
+            "/", "*", "/a?b", "http://a.example/x", "https://u@a.example/", "ftp://a.example/", "a",
+        ]),
+        host in hosts(),
+        second in hosts(),
+        framing in prop::collection::vec((any::<bool>(), "chunked|Chunked|,chunked|0|5|5, 5|\\+5|"), 0..3),
+    ) {
+        let mut lines: Vec<(&str, &[u8])> = Vec::new();
+        lines.extend(host.iter().chain(&second).map(|host| ("host", host.as_bytes())));
+        for (coding, value) in &framing {
+            let name = if *coding { "transfer-encoding" } else { "content-length" };
+            lines.push((name, value.as_bytes()));
+        }
+        let version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        if let Ok(head) = check_as(version, method, target, &lines) {
+            prop_assert!(lines.iter().filter(|(name, _)| *name == "host").count() <= 1);
+            prop_assert!(framing.len() <= 1);
+            prop_assert!(!method.eq_ignore_ascii_case("trace") && method != "connect");
+            let again = Authority::parse(head.authority.host(), Scheme::Https);
+            prop_assert_eq!(again.as_ref().map(Authority::host), Some(head.authority.host()));
+            prop_assert_eq!(head.target == Target::Asterisk, target == "*");
+        }
+    }
 }
