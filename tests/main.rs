@@ -10,12 +10,16 @@
 
 /// DESIGN rules: imports, ceilings, where names may stand.
 mod architecture;
+/// What a broken configuration is told, drawn as an operator sees it.
+mod config_errors;
 /// SIGTERM: what was begun is finished.
 mod drain;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.
 mod lifecycle;
+/// Every kind of request meets every kind of route.
+mod matrix;
 /// Django behind Gunicorn behind the gateway.
 mod real_stack;
 /// Clients, upstreams, issuers, gateways.

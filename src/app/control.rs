@@ -264,7 +264,7 @@ impl Control {
             let loaded = origin.load(&environment)?;
             let refused = needs_restart(running.config(), &loaded);
             if !refused.is_empty() {
-                return Err(Diagnostics::new(loaded.source.clone(), refused));
+                return Err(Diagnostics::new(loaded.source, refused));
             }
             let compiled = compile(&loaded, Some(&running), &surroundings)?;
             let is_new = |spec: &&ListenerSpec| !open.contains(&Place::of(spec));

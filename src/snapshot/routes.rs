@@ -144,11 +144,11 @@ impl<'m> SamePath<'m> {
 
 /// The hosts of a route that names nothing but exact ones.
 fn exact_hosts(matcher: &Matcher) -> Option<Vec<&str>> {
-    let exact = |host| match host {
-        &HostPattern::Exact(ref host) => Some(host.as_str()),
+    let exact = matcher.hosts.iter().map(|host| match host {
+        HostPattern::Exact(host) => Some(host.as_str()),
         HostPattern::Suffix(_) => None,
-    };
-    matcher.hosts.iter().map(exact).collect::<Option<Vec<_>>>().filter(|hosts| !hosts.is_empty())
+    });
+    exact.collect::<Option<Vec<_>>>().filter(|hosts| !hosts.is_empty())
 }
 
 /// The path itself and every path above it, the root last (as `/` and as the empty base of `/*`).
