@@ -28,7 +28,7 @@ pub fn check(parts: &Parts, scheme: Scheme, limits: &HeadLimits) -> Result<Head,
     check_framing(parts.version, &parts.headers)?;
     check_singletons(&parts.headers)?;
     let target = target(&parts.method, &parts.uri)?;
-    let (authority, host) = host(&parts.uri, &parts.headers, scheme)?;
+    let (authority, host) = host(parts, scheme)?;
     check_expect(&parts.headers)?;
     Ok(Head { authority, host, target })
 }
@@ -206,12 +206,8 @@ fn target(method: &Method, uri: &Uri) -> Result<Target, HeadError> {
 /// HTTP/1.1 asks for exactly one `Host` even beside an absolute target; HTTP/2 may carry
 /// `:authority`, `host`, or both. Where both speak they must agree: the route would be chosen by
 /// one and the application's tenant by the other.
-fn host(
-    uri: &Uri,
-    headers: &HeaderMap,
-    scheme: Scheme,
-) -> Result<(Authority, HeaderValue), HeadError> {
-    let mut lines = headers.get_all(header::HOST).iter();
+fn host(parts: &Parts, scheme: Scheme) -> Result<(Authority, HeaderValue), HeadError> {
+    let mut lines = parts.headers.get_all(header::HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
         return Err(HeadError::BadHost);
@@ -220,12 +216,13 @@ fn host(
         Some(value) => Some((text_authority(value.to_str().ok(), scheme)?, value)),
         None => None,
     };
-    let targeted = match uri.authority() {
+    let targeted = match parts.uri.authority() {
         Some(authority) => Some((text_authority(Some(authority.as_str()), scheme)?, authority)),
         None => None,
     };
     match (targeted, written) {
         (None, None) => Err(HeadError::BadHost),
+        (Some(_), None) if parts.version == Version::HTTP_11 => Err(HeadError::BadHost),
         (None, Some((authority, value))) => Ok((authority, value.clone())),
         (Some((targeted, _)), Some((written, _))) if targeted != written => Err(HeadError::BadHost),
         (Some((targeted, text)), Some((_, value))) if value == text.as_str() => {

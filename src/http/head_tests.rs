@@ -106,6 +106,8 @@ fn an_absolute_target_and_the_host_must_agree() {
         let result = check_11("GET", target, &[("host", host.as_bytes())]);
         assert_eq!(result, Err(HeadError::BadHost), "{target} {host}");
     }
+    let alone = check_as(Version::HTTP_11, "GET", "http://a.example/", &[]);
+    assert_eq!(alone, Err(HeadError::BadHost), "HTTP/1.1 asks for `Host` all the same");
     let alone = check_as(Version::HTTP_10, "GET", "http://a.example/", &[]).unwrap();
     assert_eq!(alone.authority.host(), "a.example");
 }
