@@ -1,8 +1,10 @@
 //! `portcullis run`: serves until it is told to stop.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
 
 use super::{Failure, colour};
 use crate::app::{AccessSink, App, Options, StartError};
@@ -81,7 +83,7 @@ pub(super) fn start(options: Options) -> Result<Running, Failure> {
     Ok(Running { app, runtime, signals })
 }
 
-/// Obeys signals until the one that stops; a second one does not wait for the drain.
+/// Obeys signals until the one that stops; another one later does not wait for the drain.
 pub(super) fn serve(running: Running) -> Result<(), Failure> {
     let Running { app, runtime, mut signals } = running;
     let outcome = runtime.block_on(async {
@@ -102,6 +104,18 @@ pub(super) fn serve(running: Running) -> Result<(), Failure> {
     outcome
 }
 
+/// Signals that come together are one: a terminal and a process manager, or `timeout`, which
+/// signals the process and then its group, say the same thing twice.
+const TOGETHER: Duration = Duration::from_secs(1);
+
 async fn stopped_again(signals: &mut Signals) {
+    let together = sleep(TOGETHER);
+    tokio::pin!(together);
+    loop {
+        tokio::select! {
+            () = &mut together => break,
+            _ = signals.next() => {}
+        }
+    }
     while signals.next().await == Asked::Reload {}
 }
