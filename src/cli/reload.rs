@@ -2,17 +2,29 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::{Failure, admin_client, load};
+
+/// What the admin address says of a reload.
+#[derive(Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+enum Answer {
+    Installed { generation: u64 },
+    Refused { diagnostics: String },
+}
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let loaded = load(path)?;
     let address = &loaded.config.admin.address;
     let headers = "Portcullis-Action: reload\r\n";
-    match admin_client::ask(address, "POST", "/reload", headers)? {
-        (200..=299, body) => {
-            print!("{body}");
+    let (_, body) = admin_client::ask(address, "POST", "/reload", headers)?;
+    match serde_json::from_str(&body) {
+        Ok(Answer::Installed { generation }) => {
+            println!("installed as generation {generation}");
             Ok(())
         }
-        (_, body) => Err(Failure::Configuration(body)),
+        Ok(Answer::Refused { diagnostics }) => Err(Failure::Configuration(diagnostics)),
+        Err(_) => Err(Failure::Running(body.trim_end().to_owned())),
     }
 }
