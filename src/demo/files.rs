@@ -1,5 +1,7 @@
 //! The demo's static folder: the repository's own, or a copy of it where there is no repository.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -31,10 +33,7 @@ impl Files {
         if repository.join("index.html").is_file() {
             return Ok(Self { folder: fs::canonicalize(repository)?, is_copy: false });
         }
-        let folder = std::env::temp_dir().join(format!("portcullis-demo-{}", std::process::id()));
-        // Fails if somebody else made it: what is served must be ours.
-        fs::create_dir(&folder)?;
-        let files = Self { folder, is_copy: true };
+        let files = Self { folder: temporary()?, is_copy: true };
         for (name, content) in EMBEDDED {
             fs::write(files.folder.join(name), content)?;
         }
@@ -44,6 +43,23 @@ impl Files {
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+}
+
+/// A folder of our own. `create` fails on a name that somebody else has taken: what is served must
+/// be ours. Nor is the copy of a demo that was killed in the way of the next one with its number.
+fn temporary() -> io::Result<PathBuf> {
+    let mut attempt = 0_u32;
+    loop {
+        let name = format!("portcullis-demo-{}-{attempt}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 100 => {
+                attempt = attempt.saturating_add(1);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
