@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::Failure;
-use super::run::{serve, start, start_log};
+use super::run::{Running, serve, start, start_log};
 use crate::app::{AccessSink, Options};
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -34,28 +34,50 @@ pub(super) fn run() -> Result<(), Failure> {
     let files =
         Files::provide().map_err(|error| Failure::Running(format!("static files: {error}")))?;
     let companions = Companions::start(&clock)?;
-    let ports = Ports::choose().map_err(|error| Failure::Running(format!("no port: {error}")))?;
-    let text = CONFIGURATION
-        .replace("127.0.0.1:8443", &format!("127.0.0.1:{}", ports.https))
-        .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", ports.http))
-        .replace("127.0.0.1:9180", &format!("127.0.0.1:{}", ports.admin))
+    let configuration = CONFIGURATION
         .replace("http://127.0.0.1:9191", companions.issuer.url())
         .replace("127.0.0.1:9192", &companions.application.address().to_string())
         .replace("certs/dev.crt", &development.cert().display().to_string())
         .replace("certs/dev.key", &development.key().display().to_string())
         .replace("examples/demo/static", &files.folder().display().to_string());
-    let folder = std::env::current_dir().map_err(|error| Failure::Running(error.to_string()))?;
-    let origin = Origin::Text { name: "gateway.toml (demo)".to_owned(), text, folder };
-    let environment = Environment::of_process();
-    let loaded = origin.load(&environment).map_err(|errors| super::refused(&errors))?;
-    start_log(&loaded.config.log);
-    let options =
-        Options { origin, environment, clock, access_log: AccessSink::Standard, watch: false };
-    let app = start(options)?;
+    let (running, ports) = start_gateway(&configuration, &clock)?;
     print_tour(&ports, &development);
-    let outcome = serve(app);
+    let outcome = serve(running);
     drop(companions);
     outcome
+}
+
+/// Starts the gateway on ports of its own. A port that was free may be taken before it is bound:
+/// others are chosen then, a few times.
+fn start_gateway(configuration: &str, clock: &Clock) -> Result<(Running, Ports), Failure> {
+    let folder = std::env::current_dir().map_err(|error| Failure::Running(error.to_string()))?;
+    let environment = Environment::of_process();
+    let origin = |text| Origin::Text {
+        name: "gateway.toml (demo)".to_owned(),
+        text,
+        folder: folder.clone(),
+    };
+    let loaded = origin(configuration.to_owned())
+        .load(&environment)
+        .map_err(|errors| super::refused(&errors))?;
+    start_log(&loaded.config.log);
+    let mut attempts = 0..3;
+    loop {
+        let ports =
+            Ports::choose().map_err(|error| Failure::Running(format!("no port: {error}")))?;
+        let started = start(Options {
+            origin: origin(ports.put_into(configuration)),
+            environment: environment.clone(),
+            clock: clock.clone(),
+            access_log: AccessSink::Standard,
+            watch: false,
+        });
+        match started {
+            Ok(running) => return Ok((running, ports)),
+            Err(failure) if attempts.next().is_none() => return Err(failure),
+            Err(_) => {}
+        }
+    }
 }
 
 /// What can be tried, each line as it can be pasted into a shell.
@@ -106,6 +128,14 @@ impl Ports {
         let (https, http, admin) = (listen(8443)?, listen(8080)?, listen(9180)?);
         let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
         Ok(Self { https: port(&https)?, http: port(&http)?, admin: port(&admin)? })
+    }
+
+    /// The configuration with these instead of its own.
+    fn put_into(&self, configuration: &str) -> String {
+        configuration
+            .replace("127.0.0.1:8443", &format!("127.0.0.1:{}", self.https))
+            .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.http))
+            .replace("127.0.0.1:9180", &format!("127.0.0.1:{}", self.admin))
     }
 }
 
