@@ -9,7 +9,8 @@ RUN cargo build --release --locked --bin portcullis
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/portcullis /usr/local/bin/portcullis
-USER nonroot
+# The image's own "nonroot", by its number: a host can check that it is not root.
+USER 65532:65532
 EXPOSE 8080 8443
 HEALTHCHECK --interval=10s --timeout=3s CMD ["portcullis", "healthcheck"]
 ENTRYPOINT ["portcullis"]
