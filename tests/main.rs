@@ -14,6 +14,8 @@ mod architecture;
 mod config_errors;
 /// SIGTERM: what was begun is finished.
 mod drain;
+/// `portcullis demo`, line by line.
+mod demo;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.

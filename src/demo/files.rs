@@ -72,3 +72,19 @@ impl Drop for Files {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a container every demo has the number of the one that was killed before it.
+    #[test]
+    fn a_folder_that_was_left_behind_is_in_nobodys_way() {
+        let first = temporary().unwrap();
+        let second = temporary().unwrap();
+        assert_ne!(first, second);
+        for folder in [first, second] {
+            fs::remove_dir(folder).unwrap();
+        }
+    }
+}

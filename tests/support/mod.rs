@@ -10,9 +10,12 @@ pub(crate) mod issuer;
 pub(crate) mod kernel;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod response;
+pub(crate) mod shell;
 pub(crate) mod stack;
 pub(crate) mod token;
+pub(crate) mod tour;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 
