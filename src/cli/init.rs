@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Failure;
 use crate::clock::Clock;
-use crate::demo::certificate::Development;
+use crate::demo::certificate::{Development, Origin};
 
 /// What `init` writes. Checked by a test as any configuration is.
 pub(super) const STARTER: &str = include_str!("starter.toml");
@@ -16,6 +16,14 @@ pub(super) fn run() -> Result<(), Failure> {
     write_new(Path::new(FILE), STARTER)?;
     let written = Development::provide(Path::new("certs"), &Clock::system())
         .map_err(|error| Failure::Running(format!("certs: {error}")))?;
+    if written.origin() == Origin::Temporary {
+        return Err(Failure::Running(
+            "certs: can't be written, or holds files of another's under the same names\n\
+             hint: nothing is overwritten; move them away, or name your own certificate in \
+             gateway.toml"
+                .to_owned(),
+        ));
+    }
     println!("wrote {FILE}");
     println!(
         "development certificate: {} (trust {})",

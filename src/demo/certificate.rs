@@ -2,7 +2,8 @@
 //!
 //! The CA's key is gone when the leaf is signed, so whoever trusts `dev-ca.crt` trusts one
 //! certificate for `localhost`, `127.0.0.1` and `::1`, and no other can ever be made. Files that fit
-//! together and have not expired are used again; trusts nothing else of what lies in the folder.
+//! together and have not expired are used again; trusts nothing else of what lies in the folder, and
+//! replaces nothing that was not made here: a key of the operator's own would be lost for good.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -42,7 +43,8 @@ pub enum Origin {
 impl Development {
     /// The certificate in `folder`, made if there is none that is good for another day.
     ///
-    /// Where `folder` cannot be written a new folder for temporary files takes its place. Blocks.
+    /// Where `folder` cannot be written, or holds another's files under these names, a new folder
+    /// for temporary files takes its place. Blocks.
     ///
     /// # Errors
     /// The system gives no randomness, or neither folder can be written.
@@ -52,7 +54,10 @@ impl Development {
             return Ok(Self { folder: folder.to_owned(), origin: Origin::Reused });
         }
         let made = Made::new(now).map_err(CertificateError::Generate)?;
-        let written = fs::create_dir_all(folder).and_then(|()| made.write(folder));
+        let written = match is_free(folder) {
+            true => fs::create_dir_all(folder).and_then(|()| made.write(folder)),
+            false => Err(io::Error::new(io::ErrorKind::AlreadyExists, "another's files")),
+        };
         if let Err(error) = written {
             tracing::debug!(folder = %folder.display(), %error, "using a temporary folder instead");
             // From here on dropped, and removed, even when the write fails.
@@ -133,7 +138,7 @@ impl Made {
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::default();
         valid(&mut ca, now);
-        ca.distinguished_name = named("Portcullis development CA");
+        ca.distinguished_name = named(CA_NAME);
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca_cert = ca.self_signed(&ca_key)?;
@@ -190,6 +195,7 @@ fn named(common_name: &str) -> DistinguishedName {
     name
 }
 
+const CA_NAME: &str = "Portcullis development CA";
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest that every browser accepts.
@@ -216,6 +222,19 @@ fn is_good(folder: &Path, now: UnixTime) -> bool {
         Some(lasts(&ca) && lasts(&cert) && signed_by && same_key)
     };
     fits().unwrap_or(false)
+}
+
+/// Whether nothing is there, or nothing but what was made here: at least one of the two
+/// certificates still says so.
+fn is_free(folder: &Path) -> bool {
+    let is_ours = |name: &str| -> Option<bool> {
+        let pem = certificate(&folder.join(name))?;
+        let certificate = pem.parse_x509().ok()?;
+        let mut names = certificate.issuer().iter_common_name();
+        Some(names.any(|name| name.as_str().is_ok_and(|name| name == CA_NAME)))
+    };
+    let nothing = [CA, CERT, KEY].iter().all(|name| !folder.join(name).exists());
+    nothing || [CA, CERT].iter().any(|name| is_ours(name) == Some(true))
 }
 
 fn certificate(path: &Path) -> Option<Pem> {

@@ -129,6 +129,22 @@ fn a_folder_that_cannot_be_written_is_replaced_by_a_temporary_one() {
 }
 
 #[test]
+fn what_another_made_under_these_names_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let theirs = [(CERT, cert.pem()), (KEY, signing_key.serialize_pem())];
+    for (name, content) in &theirs {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    assert_eq!(provide(folder.path()).origin(), Origin::Temporary);
+    for (name, content) in &theirs {
+        assert_eq!(&fs::read_to_string(folder.path().join(name)).unwrap(), content);
+    }
+    assert!(!folder.path().join(CA).exists());
+}
+
+#[test]
 fn errors_read_as_fragments() {
     let error = io::Error::other("full");
     let write = CertificateError::Write { folder: "x".into(), error };
