@@ -14,6 +14,7 @@ use hyper::{Method, Request, Uri};
 use super::{Failure, load, refused};
 use crate::auth::{self, Guarded, Policy, Principal};
 use crate::clock::Clock;
+use crate::gateway::Reject;
 use crate::http::{Scheme, head, headers, path};
 use crate::route::Found;
 use crate::snapshot::plan::{Action, RoutePlan};
@@ -103,14 +104,15 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
     println!("listener   {}", plan.name);
     let head = match head::check(&parts, scheme, snapshot.head_limits()) {
         Ok(head) => head,
-        Err(error) => return println!("head       refused: {error}"),
+        Err(error) => return refuse("head", &error, &Reject::Head(error)),
     };
-    if let Some(certificates) = &plan.certificates {
-        let covered = certificates.covers(head.authority.host());
-        let verdict = if covered { "covered" } else { "not covered: 421 misdirected" };
-        println!("host       {} ({verdict})", head.authority.host());
-    } else {
-        println!("host       {}", head.authority.host());
+    let host = head.authority.host();
+    match &plan.certificates {
+        Some(certificates) if certificates.covers(host) => println!("host       {host} (covered)"),
+        Some(_) => {
+            return refuse("host", &format!("{host} is in no certificate"), &Reject::Misdirected);
+        }
+        None => println!("host       {host}"),
     }
     let dropped = snapshot.asserted().strip(&mut parts.headers);
     if dropped > 0 {
@@ -120,14 +122,14 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
     match headers::screen_underscores(&mut parts.headers, policy, allowed) {
         Ok(0) => {}
         Ok(dropped) => println!("headers    {dropped} deleted, for the `_` in their names"),
-        Err(error) => return println!("headers    refused: {error}"),
+        Err(error) => return refuse("headers", &error, &Reject::Head(error)),
     }
     let canonical = match path::canonicalize(parts.uri.path()) {
         Ok(path) => path.into_owned(),
-        Err(error) => return println!("path       refused: {error}"),
+        Err(error) => return refuse("path", &error, &Reject::Path(error)),
     };
     println!("path       {canonical}");
-    let found = snapshot.find(slot, head.authority.host(), &canonical, &parts.method);
+    let found = snapshot.find(slot, host, &canonical, &parts.method);
     let named = matches!(found, Found::Route(index) if snapshot.names_listener(index, slot));
     if !named && plan.redirect(&canonical).is_some() {
         println!("redirect   to https, as the listener says");
@@ -147,7 +149,12 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
             }
         }
     }
-    why_others_lost(snapshot, slot, head.authority.host(), &canonical, &parts.method);
+    why_others_lost(snapshot, slot, host, &canonical, &parts.method);
+}
+
+/// A step that ends the request before it has a route.
+fn refuse(step: &str, why: &dyn std::fmt::Display, reject: &Reject) {
+    println!("{step:<10} refused: {} ({why})", reject.reason());
 }
 
 /// The listener of the scheme whose public port is the URL's, else the first of the scheme.
