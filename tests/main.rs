@@ -12,10 +12,10 @@
 mod architecture;
 /// What a broken configuration is told, drawn as an operator sees it.
 mod config_errors;
-/// SIGTERM: what was begun is finished.
-mod drain;
 /// `portcullis demo`, line by line.
 mod demo;
+/// SIGTERM: what was begun is finished.
+mod drain;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.

@@ -128,17 +128,17 @@ impl Compiling<'_> {
         for (at, route) in config.routes.iter().enumerate() {
             let matcher = routes::matcher(self, at, route);
             let plan = self.plan(at, route, matcher.as_ref(), &mut issuers, &upstreams);
-            if let (Some(matcher), Some(plan)) = (matcher, plan) {
-                matchers.push(matcher);
-                plans.push(plan);
-            }
+            matchers.extend(matcher);
+            plans.extend(plan);
         }
+        // How routes meet does not depend on what they lead to.
         if matchers.len() == config.routes.len() {
             routes::overlaps(self, &matchers);
         }
         check::warn(self);
         // A route that is missing would leave its requests to whatever lies below it.
-        if self.has_errors() || matchers.len() != config.routes.len() {
+        let complete = matchers.len() == config.routes.len() && plans.len() == config.routes.len();
+        if self.has_errors() || !complete {
             return None;
         }
         let table = Table::build(matchers.iter().cloned().zip(0..).collect());

@@ -87,11 +87,7 @@ impl Running {
     }
 
     /// Waits until `look` finds something, of a program that goes on running.
-    pub(crate) fn until<T>(
-        &mut self,
-        what: &str,
-        mut look: impl FnMut(&Self) -> Option<T>,
-    ) -> T {
+    pub(crate) fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         eventually(what, || {
             // Looked at before the output, so that an end is not taken for silence.
             let ended = self.child.try_wait().unwrap();
@@ -169,7 +165,10 @@ impl Demo {
     /// The lines that are to be run, each with its comment.
     pub(crate) fn commands(&self) -> Vec<(String, String)> {
         let (greeting, rest) = self.lines.split_first().unwrap();
-        assert!(greeting.starts_with("Portcullis demo: gateway on https://localhost:"), "{greeting}");
+        assert!(
+            greeting.starts_with("Portcullis demo: gateway on https://localhost:"),
+            "{greeting}"
+        );
         let mut comment = None;
         let mut commands = Vec::new();
         for line in rest.iter().filter(|line| !line.is_empty()) {

@@ -164,7 +164,9 @@ fn substitute(program: &str, input: &str) -> String {
         let found = places.filter_map(|rest| {
             let end = rest.find(not).unwrap_or(rest.len());
             // The group gives back what AFTER begins with.
-            (0..=end).rev().find(|&end| rest.get(end..).is_some_and(|rest| rest.starts_with(after)))
+            (0..=end)
+                .rev()
+                .find(|&end| rest.get(end..).is_some_and(|rest| rest.starts_with(after)))
                 .map(|end| rest[..end].to_owned())
         });
         found.into_iter().next().unwrap_or_else(|| line.to_owned())
@@ -278,7 +280,10 @@ fn address(host: &str) -> SocketAddr {
 #[test]
 fn a_line_means_what_it_means_in_a_shell() {
     let mut shell = Shell::new(Path::new("."));
-    assert_eq!(shell.run(r#"A=$(echo 'x "y" $z'); echo "$A" "\"$A\"""#), "x \"y\" $z \"x \"y\" $z\"\n");
+    assert_eq!(
+        shell.run(r#"A=$(echo 'x "y" $z'); echo "$A" "\"$A\"""#),
+        "x \"y\" $z \"x \"y\" $z\"\n"
+    );
     assert_eq!(shell.run(r#"B=$(echo '{"a":"1","b":"2"}' | sed 's/.*"a":"\([^"]*\)".*/\1/')"#), "");
     assert_eq!(shell.run(r#"echo "$B"; echo done"#), "1\ndone\n");
     assert_eq!(shell.run(r#"echo 'no match' | sed 's/.*"a":"\([^"]*\)".*/\1/'"#), "no match\n");
