@@ -69,7 +69,7 @@ pub(super) enum ListenSocket {
     Unix(UnixListener),
 }
 
-/// The name of a unix socket in the file system.
+/// The name of a unix socket in the file system; dropped, it is removed.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
