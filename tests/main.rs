@@ -10,6 +10,8 @@
 
 /// DESIGN rules: imports, ceilings, where names may stand.
 mod architecture;
+/// The verbs of the command line.
+mod cli;
 /// What a broken configuration is told, drawn as an operator sees it.
 mod config_errors;
 /// `portcullis demo`, line by line.
