@@ -18,6 +18,8 @@ mod config_errors;
 mod demo;
 /// SIGTERM: what was begun is finished.
 mod drain;
+/// What README, docs, examples and images show.
+mod documents;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.

@@ -15,6 +15,7 @@ pub(crate) mod response;
 pub(crate) mod shell;
 pub(crate) mod stack;
 pub(crate) mod token;
+pub(crate) mod tools;
 pub(crate) mod tour;
 pub(crate) mod upstream;
 pub(crate) mod wait;

@@ -99,7 +99,7 @@ const ACCESS_LOG: &str = "gunicorn.access.log";
 const DATABASE: &str = "db.sqlite3";
 
 /// A Python with the example's requirements.
-fn virtual_environment() -> PathBuf {
+pub(crate) fn virtual_environment() -> PathBuf {
     let requirements = example().join("requirements.txt");
     let version = run(Command::new("python3").arg("--version"));
     let hash = hash_of(&[version.into_bytes(), fs::read(&requirements).unwrap()]);
@@ -136,14 +136,14 @@ fn read_sources(folder: &Path, parts: &mut Vec<Vec<u8>>) {
     }
 }
 
-fn hash_of(parts: &[Vec<u8>]) -> u64 {
+pub(crate) fn hash_of(parts: &[Vec<u8>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     parts.hash(&mut hasher);
     hasher.finish()
 }
 
 /// `target/tmp/NAME`, made unless it is there whole; other processes wait meanwhile.
-fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+pub(crate) fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = base.join(name);
     let done = folder.join(".complete");
@@ -173,7 +173,7 @@ fn python(environment: &Path, data: &Path) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| {
         panic!("{error}: {command:?}: the real stack needs python3 with venv and pip")
     });

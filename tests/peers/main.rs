@@ -1,0 +1,31 @@
+//! Portcullis against programs that others wrote: curl, Prometheus, nghttp2. They come from Debian's
+//! packages; one that is missing fails its tests by the package's name.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and knows its data"
+)]
+
+/// The demo's printed lines, by a real shell and curl.
+mod demo;
+/// HTTP/2 as nghttp2 speaks it.
+mod nghttp2;
+/// What Prometheus makes of the metrics.
+mod prometheus;
+/// Clients, upstreams, issuers, gateways.
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "shared with the integration tests, which use the rest")]
+mod support;
+
+use std::process::Command;
+
+/// A program of a Debian package.
+fn program(name: &str, package: &str) -> Command {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()));
+    assert!(found, "`{name}` is missing: apt-get install {package}");
+    Command::new(name)
+}
