@@ -16,10 +16,10 @@ mod cli;
 mod config_errors;
 /// `portcullis demo`, line by line.
 mod demo;
-/// SIGTERM: what was begun is finished.
-mod drain;
 /// What README, docs, examples and images show.
 mod documents;
+/// SIGTERM: what was begun is finished.
+mod drain;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.

@@ -36,7 +36,8 @@ fn promtool_finds_nothing_in_the_metrics_of_real_traffic() {
     let address = admin(&demo);
     let text = demo.program.until("the traffic is counted", |_| {
         let text = Client::tcp(address).get("/metrics", "Connection: close\r\n").text().to_owned();
-        let counted = ["reason=\"token_missing\"", "code=\"200\"", "portcullis_upstream_requests_total{"];
+        let counted =
+            ["reason=\"token_missing\"", "code=\"200\"", "portcullis_upstream_requests_total{"];
         counted.iter().all(|sample| text.contains(sample)).then_some(text)
     });
     let mut promtool = program("promtool", PACKAGE)
