@@ -69,3 +69,83 @@ fn to_https(
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::demo::certificate::Development;
+    use crate::http::Scheme;
+    use crate::telemetry::metrics::Metrics;
+    use crate::tls::certificate::{Certificate, Certificates, UnknownName};
+
+    /// A plain listener that redirects to port `port` of one with a certificate of `localhost`.
+    fn listener(port: u16) -> ListenerPlan {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Development::provide(folder.path(), &Clock::system()).unwrap();
+        let certificate = Certificate::load(&files.cert(), &files.key()).unwrap();
+        let certificates = Arc::new(Certificates::new(vec![certificate], UnknownName::Reject));
+        ListenerPlan {
+            name: Arc::from("http"),
+            id: Metrics::new().listener("http"),
+            scheme: Scheme::Http,
+            public_port: 80,
+            redirect: Some(Redirect { port, certificates }),
+            certificates: None,
+        }
+    }
+
+    fn location(plan: &ListenerPlan, method: &Method, host: &str, target: &str) -> (u16, String) {
+        let authority = Authority::parse(host, Scheme::Http).unwrap();
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        match redirect(plan, method, &authority, path, query) {
+            None => (0, String::new()),
+            Some(Err(reject)) => {
+                (super::super::reject::status(reject.reason()).as_u16(), String::new())
+            }
+            Some(Ok(response)) => {
+                let location = response.headers()[LOCATION].to_str().unwrap().to_owned();
+                (response.status().as_u16(), location)
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirect_keeps_the_target_and_drops_the_plain_port() {
+        let plan = listener(443);
+        let to = |method, host, target| location(&plan, &method, host, target);
+        let https = |path: &str| format!("https://localhost{path}");
+        assert_eq!(to(Method::GET, "localhost", "/a?b=c"), (301, https("/a?b=c")));
+        assert_eq!(to(Method::HEAD, "LOCALHOST:8080", "/"), (301, https("/")));
+        assert_eq!(to(Method::POST, "localhost.", "/a"), (308, https("/a")));
+        let plan = listener(8443);
+        let (_, elsewhere) = location(&plan, &Method::GET, "localhost:80", "/a");
+        assert_eq!(elsewhere, "https://localhost:8443/a");
+    }
+
+    #[test]
+    fn nobody_is_sent_to_a_host_that_is_not_ours() {
+        let plan = listener(443);
+        for host in ["evil.example", "localhost.evil.example", "x.localhost.evil"] {
+            assert_eq!(location(&plan, &Method::GET, host, "/").0, 421, "{host}");
+        }
+        // What looks like another host in the path stays behind ours.
+        let (_, sent) = location(&plan, &Method::GET, "localhost", "/@evil.example/");
+        assert_eq!(sent, "https://localhost/@evil.example/");
+    }
+
+    #[test]
+    fn challenges_are_answered_in_clear_text_and_nothing_near_them() {
+        let plan = listener(443);
+        let status = |path| location(&plan, &Method::GET, "localhost", path).0;
+        assert_eq!(status("/.well-known/acme-challenge/token"), 0);
+        assert_eq!(status("/.well-known/acme-challenge"), 301);
+        assert_eq!(status("/.well-known/acme-challengex/"), 301);
+        assert_eq!(status("/x/.well-known/acme-challenge/token"), 301);
+    }
+}
