@@ -110,7 +110,10 @@ impl Source {
         let line_end = rest.find('\n').map_or(text.len(), |at| start + at);
         let end = floor(text, span.end.min(line_end)).max(start);
         let (line, span) = mask::apply(text, line_start..line_end, &self.inner.masked, start..end);
-        (line.trim_end_matches('\r').to_owned(), self.position(start).0, span)
+        let line = line.trim_end_matches('\r');
+        // The problem may be the very line end that is not drawn.
+        let span = span.start.min(line.len())..span.end.min(line.len());
+        (line.to_owned(), self.position(start).0, span)
     }
 }
 
@@ -265,3 +268,19 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_at_a_line_end_is_drawn() {
+        for text in ["\r\r", "a\r\r\n", "\r", ""] {
+            for at in 0..=text.len() {
+                let problem = Diagnostic::error(at..text.len(), "here");
+                let drawn = Diagnostics::new(Source::new("f", text), vec![problem]).render(false);
+                assert!(drawn.contains("here"), "{text:?} at {at}");
+            }
+        }
+    }
+}
