@@ -45,20 +45,11 @@ pub(super) async fn handle(
     let http1 = parts.version != Version::HTTP_2;
     let outcome = caught(steps(gateway, &mut exchange, parts, body)).await;
     let name = exchange.snapshot().request_id_header().clone();
-    let mut response = match outcome {
-        Ok(Ok(response)) => exchange.respond(response),
-        Ok(Err(reject)) => {
+    let mut response = match outcome.unwrap_or(Err(Reject::Internal)) {
+        Ok(response) => exchange.respond(response),
+        Err(reject) => {
             let mut response = refuse(exchange, &reject);
-            if http1 && matches!(reject, Reject::Head(_)) {
-                // A head with two readings may be followed by bytes with two readings (H1).
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
-        Err(Panicked) => {
-            let mut response = refuse(exchange, &Reject::Internal);
-            if http1 {
-                // What state the connection is in is unknown.
+            if http1 && reject.ends_connection() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response
@@ -381,6 +372,7 @@ fn refuse(mut exchange: Exchange, reject: &Reject) -> Response<Body> {
     exchange.respond(response)
 }
 
+/// What state its connection is in is unknown.
 struct Panicked;
 
 /// Runs a future to its end or to its panic. What it borrowed is given up with it, so that no

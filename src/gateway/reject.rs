@@ -77,6 +77,35 @@ impl Reject {
         }
     }
 
+    /// Whether an HTTP/1 connection has to end with the answer: a head with two readings may be
+    /// followed by bytes with two readings (H1), and of a body that was given up the rest is still
+    /// to come.
+    pub(super) fn ends_connection(&self) -> bool {
+        match self {
+            Self::BodyTooLarge | Self::Head(_) | Self::Internal => true,
+            Self::Proxy(failure) => match failure {
+                proxy::Failure::BadRequest
+                | proxy::Failure::BodyTimedOut
+                | proxy::Failure::BodyTooLarge
+                | proxy::Failure::ClientGone => true,
+                proxy::Failure::BadResponse
+                | proxy::Failure::Failed
+                | proxy::Failure::Refused
+                | proxy::Failure::SpoolFailed
+                | proxy::Failure::SpoolFull
+                | proxy::Failure::TimedOut => false,
+            },
+            Self::Auth(_)
+            | Self::Denied(_)
+            | Self::Files(_)
+            | Self::Loop
+            | Self::MethodNotAllowed(_)
+            | Self::Misdirected
+            | Self::NoRoute
+            | Self::Path(_) => false,
+        }
+    }
+
     /// The finer word for log, CLI and `explain`; never shown to a client.
     pub fn detail(&self) -> Option<&'static str> {
         match self {
