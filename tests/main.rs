@@ -18,8 +18,12 @@ mod config_errors;
 mod demo;
 /// What README, docs, examples and images show.
 mod documents;
+/// The tables of attacks name tests that exist.
+mod documents_security;
 /// SIGTERM: what was begun is finished.
 mod drain;
+/// Attacks on HTTP, row by row.
+mod http_attacks;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.
@@ -28,6 +32,8 @@ mod lifecycle;
 mod matrix;
 /// Django behind Gunicorn behind the gateway.
 mod real_stack;
+/// Every way to be refused.
+mod reasons;
 /// Clients, upstreams, issuers, gateways.
 mod support;
 /// Symlinks that change while files are read.
