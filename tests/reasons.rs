@@ -278,7 +278,7 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
         Reason::TokenMalformed => place.token("/private/x", "a.b"),
         Reason::TokenMissing => place.get("/private/x", ""),
         Reason::TokenNotYetValid => changed("nbf", json!(99_999_999_999_u64)),
-        Reason::TokenTooLarge => changed("pad", json!("x".repeat(6000))),
+        Reason::TokenTooLarge => changed("pad", json!("x".repeat(5500))),
         Reason::TokenUnsupported => headed("crit", json!(["b64"])),
         Reason::TypeNotAllowed => headed("typ", json!("dpop+jwt")),
         Reason::UnknownIssuer => changed("iss", json!("https://evil.test/")),
@@ -301,8 +301,7 @@ fn unknown_key(place: &Place) -> Response {
     place.token("/away/x", &ec().sign(&claims)).expect(200);
     let mut header = ec().header();
     header["kid"] = json!("never-published");
-    let response = place.token("/away/x", &ec().sign_with(&header, &claims));
-    response
+    place.token("/away/x", &ec().sign_with(&header, &claims))
 }
 
 fn with_role(mut claims: Value) -> Value {
@@ -397,7 +396,7 @@ fn is_recorded(place: &Place, reason: Reason, status: u16) {
         records.into_iter().find(|record| record["reason"] == reason.as_str())
     });
     assert_eq!(record["status"], status, "{record}");
-    let rejects = crate::support::eventually(reason.as_str(), || {
+    crate::support::eventually(reason.as_str(), || {
         let metrics = place.gateway.admin("/metrics");
         let word = format!("reason=\"{reason}\"");
         let counted = metrics.text().lines().any(|line| {
@@ -407,7 +406,6 @@ fn is_recorded(place: &Place, reason: Reason, status: u16) {
         });
         counted.then_some(())
     });
-    assert_eq!(rejects, ());
 }
 
 #[test]

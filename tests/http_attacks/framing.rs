@@ -185,10 +185,10 @@ fn h1_a_refused_requests_body_is_not_the_next_request() {
             assert!(matches!(response.status, 400 | 401), "{}", response.status);
             // A client that sends on gets the answer to what it sends, or none.
             let after = "GET /open/after HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-            if client.try_send(after).is_ok() {
-                if let Ok(response) = client.try_response("GET") {
-                    response.expect(200);
-                }
+            if client.try_send(after).is_ok()
+                && let Ok(response) = client.try_response("GET")
+            {
+                response.expect(200);
             }
         }
     }
