@@ -112,7 +112,7 @@ fn h8_the_path_that_was_matched_is_the_path_that_is_forwarded() {
 #[test]
 fn h9_prefixes_end_at_segments_and_what_no_route_names_goes_nowhere() {
     let upstream = Upstream::saying("reached");
-    let gateway = crate::support::gateway::Gateway::start(&format!(
+    let gateway = crate::support::gateway::Setup::new().start(&format!(
         r#"
         [listener.plain]
         address = "127.0.0.1:0"

@@ -142,6 +142,13 @@ impl Gateway {
         runtime.block_on(self.app().reload())
     }
 
+    /// The access log's records, once there are `count` of them.
+    pub(crate) fn records(&self, count: usize) -> Vec<Value> {
+        eventually("that many access records", || {
+            Some(read_records(&self.log())).filter(|records| records.len() >= count)
+        })
+    }
+
     /// The access log's records of this path, once there are `count` of them.
     pub(crate) fn records_of(&self, path: &str, count: usize) -> Vec<Value> {
         eventually("that many access records", || {
