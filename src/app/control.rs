@@ -64,7 +64,7 @@ pub(super) fn control_thread(parts: Parts, started: &std::sync::mpsc::Sender<Res
     };
     runtime.block_on(async {
         let options = parts.options.watch;
-        match Control::start(parts) {
+        match Control::start(parts).await {
             Ok((control, inputs)) => {
                 let _nobody = started.send(Ok(())).is_err();
                 control.run(inputs, options).await;
@@ -104,7 +104,7 @@ struct Inputs {
 }
 
 impl Control {
-    fn start(parts: Parts) -> Result<(Self, Inputs), String> {
+    async fn start(parts: Parts) -> Result<(Self, Inputs), String> {
         let Parts {
             options,
             surroundings,
@@ -158,7 +158,7 @@ impl Control {
             retired: Vec::new(),
             read: loaded.source,
         };
-        control.listen(compiled.listeners, bound, &compiled.snapshot)?;
+        control.listen(compiled.listeners, bound, &compiled.snapshot).await?;
         control.surroundings.metrics.reload(ReloadResult::Ok, control.surroundings.clock.wall());
         Ok((control, Inputs { commands, ended, admin: admin_reloads, _admin_end: admin_end }))
     }
@@ -248,7 +248,7 @@ impl Control {
         self.connections.set_limits(server.max_connections, server.max_connections_per_ip);
         self.retired.push(self.cell.install(Arc::clone(&compiled.snapshot)));
         self.read = loaded.source;
-        if let Err(error) = self.listen(compiled.listeners, bound, &compiled.snapshot) {
+        if let Err(error) = self.listen(compiled.listeners, bound, &compiled.snapshot).await {
             tracing::error!(error, "a new listener could not be started");
         }
         Ok(line)
@@ -279,7 +279,7 @@ impl Control {
 
     /// Gives every acceptor its new state, starts the new ones, stops those that are gone. One that
     /// can't be started does not keep the others from it.
-    fn listen(
+    async fn listen(
         &mut self,
         specs: Vec<ListenerSpec>,
         mut bound: Sockets,
@@ -317,12 +317,11 @@ impl Control {
             }
             kept.insert(place, acceptor);
         }
-        for (_, gone) in std::mem::replace(&mut self.acceptors, kept) {
-            // Ends as soon as what waits in the kernel is accepted: after the reload its address
-            // is free, also for the next reload.
-            gone.join();
-        }
+        let gone = std::mem::replace(&mut self.acceptors, kept);
+        // After the reload their addresses are free, also for the next one.
+        let closed = close(gone).await;
         *self.addresses.lock() = addresses;
+        failed.extend(closed.err());
         if failed.is_empty() { Ok(()) } else { Err(failed.join(", ")) }
     }
 
@@ -348,12 +347,7 @@ impl Control {
         let server = &snapshot.config().server;
         tracing::info!("draining");
         sleep(server.pre_drain).await;
-        for acceptor in self.acceptors.values() {
-            acceptor.stop();
-        }
-        let acceptors = std::mem::take(&mut self.acceptors);
-        // Each ends as soon as what waits in the kernel is accepted.
-        let closed = spawn_blocking(move || acceptors.values().for_each(Acceptor::join)).await;
+        let closed = close(std::mem::take(&mut self.acceptors)).await;
         let drained = timeout(server.shutdown_timeout, self.connections.drained()).await;
         if drained.is_err() {
             tracing::warn!(open = self.connections.open(), "shutdown_timeout is over: cutting");
@@ -368,6 +362,19 @@ impl Control {
         }
         tracing::info!("drained");
     }
+}
+
+/// Stops acceptors, on a thread that may wait until what is queued in the kernel is accepted and
+/// the sockets are closed.
+async fn close(acceptors: HashMap<Place, Acceptor>) -> Result<(), String> {
+    if acceptors.is_empty() {
+        return Ok(());
+    }
+    let closed = spawn_blocking(move || {
+        acceptors.values().for_each(Acceptor::stop);
+        acceptors.values().for_each(Acceptor::join);
+    });
+    closed.await.map_err(|error| format!("acceptors: {error}"))
 }
 
 fn worker_count(workers: Workers) -> NonZeroUsize {

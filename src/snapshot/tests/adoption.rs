@@ -118,6 +118,7 @@ fn every_setting_of_an_upstream_makes_it_another() {
 #[test]
 fn every_setting_of_the_key_source_makes_another_key_set() {
     let workshop = Workshop::new();
+    std::fs::write(workshop.path().join("keys.json"), "{\"keys\":[]}").unwrap();
     let text = |change: &str| {
         format!(
             r#"
