@@ -30,9 +30,13 @@ pub(super) struct Report {
 
 /// The table's head.
 pub(super) const HEADING: [&str; 2] = [
-    "| pair | nginx us/request | portcullis us/request | ratio | nginx requests/s | portcullis requests/s | errors |",
+    "| pair | nginx us/request | portcullis us/request | ratio | nginx requests/s (core in use) | portcullis requests/s (core in use) | errors |",
     "|---|---|---|---|---|---|---|",
 ];
+
+/// A proxy that has time to wait handles fewer events each time it wakes, so a request costs more
+/// than under full load; below this share of its core, a ratio says little.
+const BUSY: f64 = 0.7;
 
 impl Run {
     /// Microseconds of CPU time a request.
@@ -43,6 +47,11 @@ impl Run {
     /// Requests a second.
     pub(super) fn rate(&self) -> f64 {
         self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// How much of its core it used; Portcullis' log writer and control thread run there too.
+    fn busy(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
     }
 }
 
@@ -55,18 +64,20 @@ impl Pair {
     /// Its line of the table; a run with errors is not measured at all.
     pub(super) fn row(&self, nth: u32) -> String {
         format!(
-            "| {nth} | {:.2} | {:.2} | {:.3} | {:.0} | {:.0} | 0 |",
+            "| {nth} | {:.2} | {:.2} | {:.3} | {:.0} ({:.0} %) | {:.0} ({:.0} %) | 0 |",
             self.nginx.cost(),
             self.portcullis.cost(),
             self.ratio(),
             self.nginx.rate(),
-            self.portcullis.rate()
+            self.nginx.busy() * 100.0,
+            self.portcullis.rate(),
+            self.portcullis.busy() * 100.0
         )
     }
 }
 
 impl Report {
-    /// The result in three lines.
+    /// The result in three lines, and a fourth if it should not be trusted.
     pub(super) fn summary(&self) -> String {
         let of = |value: fn(&Pair) -> f64| Spread::of(self.pairs.iter().map(value));
         let requests: u64 =
@@ -75,7 +86,7 @@ impl Report {
         format!(
             "CPU time a request, portcullis / nginx: median {:.3} ({:.3} to {:.3}) of {} pairs of {} s\n\
              nginx {:.2} us, portcullis {:.2} us (medians); {requests} requests, 0 errors\n\
-             {}",
+             {}{}",
             ratio.median,
             ratio.least,
             ratio.most,
@@ -83,8 +94,18 @@ impl Report {
             self.seconds,
             of(|pair| pair.nginx.cost()).median,
             of(|pair| pair.portcullis.cost()).median,
-            self.machine
+            self.machine,
+            self.doubt()
         )
+    }
+
+    fn doubt(&self) -> &'static str {
+        let runs = self.pairs.iter().flat_map(|pair| [&pair.nginx, &pair.portcullis]);
+        if runs.map(Run::busy).all(|busy| busy >= BUSY) {
+            ""
+        } else {
+            "\nwarning: the proxies had time to wait; the machine is too busy, or the load too light"
+        }
     }
 
     /// The whole of benches/RESULTS.md.
