@@ -59,7 +59,7 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         [listener.plain]
         address = "127.0.0.1:0"
         [listener.tls]
-        address = "localhost:0"
+        address = "127.0.0.1:0"
         [listener.tls.tls]
         certificates = [
           {{ cert = "server.crt", key = "server.key" }},

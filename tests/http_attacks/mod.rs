@@ -128,7 +128,7 @@ pub(crate) fn configuration(upstream: &str, more: &str) -> String {
         [listener.plain]
         address = "127.0.0.1:0"
         [listener.tls]
-        address = "localhost:0"
+        address = "127.0.0.1:0"
         [listener.tls.tls]
         certificates = [{{ cert = "server.crt", key = "server.key" }}]
         [issuer.main]
