@@ -9,17 +9,18 @@ use std::thread;
 use parking_lot::{Condvar, Mutex};
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use crate::lifecycle::{configuration, publish};
 use crate::support::caller::{Body, http2};
 use crate::support::certificate::Certificate;
 use crate::support::client::Client;
-use crate::support::eventually;
 use crate::support::h2::H2;
 use crate::support::kernel::all_read;
 use crate::support::load::{Last, Load, Target, application, expected, is_whole, until_drained};
 use crate::support::process::Process;
 use crate::support::upstream::{Then, Upstream};
+use crate::support::{Response, eventually};
 
 /// The program, with what its configuration refers to.
 struct Program {
@@ -121,73 +122,100 @@ fn finishes(client: &mut Client, path: &str, sent: usize) {
     client.expect_end();
 }
 
+/// Connections in every state that a SIGTERM can find them in.
+struct Begun {
+    byte: Client,
+    head: Client,
+    body: Client,
+    second_head: Client,
+    secure_head: Client,
+    held: Client,
+    pipelined: Client,
+    halves: (Client, Response),
+    h2: H2,
+    streams: Vec<(&'static str, JoinHandle<Result<Response, String>>)>,
+    /// Nothing is under way on these: they may just end.
+    idle: [Client; 2],
+}
+
+impl Begun {
+    /// All of them; what was sent is read when this returns.
+    fn begin(program: &Program, upstream: &Upstream) -> Self {
+        let plain = program.plain();
+        let after = |first: &str, bytes: &str| {
+            let mut client = Client::tcp(plain);
+            if !first.is_empty() {
+                is_whole(client.get(first, ""), first, 0);
+            }
+            client.send(bytes);
+            all_read(client.local.unwrap(), plain);
+            client
+        };
+        let begin = |bytes| after("", bytes);
+        let h2 = program.h2();
+        let mut halves = program.tls();
+        halves.send(get("/halves/1"));
+        let halves_head = halves.head();
+        let mut secure_head = program.tls();
+        secure_head.send("GET /plain/secure HTTP/1.1\r\nHo");
+        let begun = Self {
+            byte: begin("G"),
+            head: begin("GET /plain/head HTTP/1.1\r\nHost: local"),
+            body: begin("POST /plain/body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234"),
+            second_head: after("/plain/first", "GET /plain/second HTTP/1.1\r\n"),
+            secure_head,
+            held: begin(&get("/held/1")),
+            pipelined: begin(&[get("/held/2"), get("/plain/next")].concat()),
+            halves: (halves, halves_head),
+            streams: ["/held/3", "/halves/2"]
+                .map(|path| (path, h2.begin(http2("GET", path, &[], Body::None))))
+                .into(),
+            h2,
+            idle: [after("/plain/idle", ""), begin("")],
+        };
+        let waiting = ["/held/1", "/held/2", "/held/3", "/halves/1", "/halves/2"];
+        eventually("all of these at the upstream", || {
+            let received = upstream.received();
+            let has = |path| received.iter().any(|request| request.target() == path);
+            waiting.iter().all(|path| has(*path)).then_some(())
+        });
+        begun
+    }
+
+    fn finish(mut self, gate: &Gate) {
+        self.idle.iter_mut().for_each(Client::expect_end);
+        self.byte.send("ET /plain/byte HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        finishes(&mut self.byte, "/plain/byte", 0);
+        self.head.send("host\r\n\r\n");
+        finishes(&mut self.head, "/plain/head", 0);
+        self.body.send("56789");
+        finishes(&mut self.body, "/plain/body", 10);
+        self.second_head.send("Host: localhost\r\n\r\n");
+        finishes(&mut self.second_head, "/plain/second", 0);
+        self.secure_head.send("st: localhost\r\n\r\n");
+        finishes(&mut self.secure_head, "/plain/secure", 0);
+        gate.open();
+        finishes(&mut self.held, "/held/1", 0);
+        finish_pipelined(&mut self.pipelined);
+        finish_halves(&mut self.halves.0, &self.halves.1);
+        for (path, stream) in self.streams {
+            is_whole(self.h2.finish(stream).unwrap(), path, 0);
+        }
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
 #[test]
 fn whatever_was_begun_at_sigterm_is_finished() {
     let gate = Arc::new(Gate::default());
     let upstream = gate.application();
     let mut program = Program::start(&upstream);
-    let plain = program.plain();
-
-    let begin = |bytes: &str| {
-        let mut client = Client::tcp(plain);
-        client.send(bytes);
-        all_read(client.local.unwrap(), plain);
-        client
-    };
-    let mut byte = begin("G");
-    let mut head = begin("GET /plain/head HTTP/1.1\r\nHost: local");
-    let mut body =
-        begin("POST /plain/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234");
-    let mut later = Client::tcp(plain);
-    is_whole(later.get("/plain/first", ""), "/plain/first", 0);
-    later.send("GET /plain/later HTTP/1.1\r\n");
-    all_read(later.local.unwrap(), plain);
-    let mut held = begin("GET /held/1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let mut pipelined = begin(
-        "GET /held/2 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /plain/next HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    );
-    let mut secure_half = program.tls();
-    secure_half.send("GET /plain/secure HTTP/1.1\r\nHo");
-    let mut halves = program.tls();
-    halves.send("GET /halves/1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let begun = halves.head();
-    let h2 = program.h2();
-    let streams: Vec<_> = ["/held/3", "/halves/2"]
-        .map(|path| (path, h2.begin(http2("GET", path, &[], Body::None))))
-        .into();
-    // Nothing was asked over these: they may just end.
-    let mut idle = Client::tcp(plain);
-    is_whole(idle.get("/plain/idle", ""), "/plain/idle", 0);
-    let mut new = Client::tcp(plain);
-    eventually("all of these at the upstream", || {
-        let targets: HashSet<_> =
-            upstream.received().iter().map(|request| request.target().to_owned()).collect();
-        ["/held/1", "/held/2", "/held/3", "/halves/1", "/halves/2"]
-            .iter()
-            .all(|path| targets.contains(*path))
-            .then_some(())
-    });
-
+    let begun = Begun::begin(&program, &upstream);
     program.stop();
-    idle.expect_end();
-    new.expect_end();
-    byte.send("ET /plain/byte HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    finishes(&mut byte, "/plain/byte", 0);
-    head.send("host\r\n\r\n");
-    finishes(&mut head, "/plain/head", 0);
-    body.send("56789");
-    finishes(&mut body, "/plain/body", 10);
-    later.send("Host: localhost\r\n\r\n");
-    finishes(&mut later, "/plain/later", 0);
-    secure_half.send("st: localhost\r\n\r\n");
-    finishes(&mut secure_half, "/plain/secure", 0);
-    gate.open();
-    finishes(&mut held, "/held/1", 0);
-    finish_pipelined(&mut pipelined);
-    finish_halves(&mut halves, &begun);
-    for (path, stream) in streams {
-        is_whole(h2.finish(stream).unwrap(), path, 0);
-    }
+    begun.finish(&gate);
     assert!(program.process.ended().success(), "{}", program.process.said());
     assert!(program.process.said().contains("drained"));
     let records = program.process.records();
@@ -206,7 +234,7 @@ fn finish_pipelined(client: &mut Client) {
     }
 }
 
-fn finish_halves(client: &mut Client, begun: &crate::support::Response) {
+fn finish_halves(client: &mut Client, begun: &Response) {
     let text = expected("/halves/1", 0);
     assert_eq!(begun.header("content-length"), Some(&*text.len().to_string()));
     let rest = client.read_exactly(text.len());

@@ -20,6 +20,8 @@ mod demo;
 mod documents;
 /// The tables of attacks name tests that exist.
 mod documents_security;
+/// Hostile headers against what Django is told.
+mod django_meta;
 /// SIGTERM: what was begun is finished.
 mod drain;
 /// Attacks on HTTP, row by row.
