@@ -172,6 +172,33 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// A file of tests that no binary names is never run, and nobody notices.
+#[test]
+fn every_file_of_tests_is_part_of_a_binary() {
+    named("tests");
+}
+
+/// Every file and folder of this one is a module of its `main.rs` or `mod.rs`.
+fn named(folder: &str) {
+    let place = repository().join(folder);
+    let root = ["main.rs", "mod.rs"].into_iter().find(|root| place.join(root).is_file());
+    let root = read(&format!("{folder}/{}", root.expect(folder)));
+    for entry in fs::read_dir(&place).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let inner = format!("{folder}/{name}");
+        if path.is_dir() && path.join("main.rs").is_file() {
+            named(&inner);
+        } else if path.is_dir() && path.join("mod.rs").is_file() {
+            assert!(root.contains(&format!("mod {name};\n")), "{inner} is not run");
+            named(&inner);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let is_module = root.contains(&format!("mod {name};\n"));
+            assert!(is_module || ["main", "mod"].contains(&name), "{inner}.rs is not run");
+        }
+    }
+}
+
 // === images ===
 
 #[test]

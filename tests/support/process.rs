@@ -59,6 +59,11 @@ impl Process {
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn try_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         eventually("the program ends", || self.child.try_wait().unwrap())
