@@ -9,7 +9,7 @@ pub(crate) fn expect(ran: &[Ran]) {
     let mut rest = ran.iter();
     let mut next = |comment: &str| {
         let ran = rest.next().unwrap_or_else(|| panic!("no line under {comment:?}"));
-        assert!(ran.comment.starts_with(comment), "{ran:?} instead of {comment:?}");
+        assert!(ran.comment.starts_with(comment), "`{}` instead of {comment:?}", ran.line);
         ran.said.as_str()
     };
 
