@@ -16,14 +16,16 @@ mod cli;
 mod config_errors;
 /// `portcullis demo`, line by line.
 mod demo;
+/// Hostile headers against what Django is told.
+mod django_meta;
 /// What README, docs, examples and images show.
 mod documents;
 /// The tables of attacks name tests that exist.
 mod documents_security;
-/// Hostile headers against what Django is told.
-mod django_meta;
 /// SIGTERM: what was begun is finished.
 mod drain;
+/// What precedes a refusal's body, over both protocols.
+mod heads_of_refusals;
 /// Attacks on HTTP, row by row.
 mod http_attacks;
 /// Issuers that rotate, fail and stall.
