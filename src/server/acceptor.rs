@@ -244,7 +244,8 @@ impl Accepting {
         let least = self
             .workers
             .iter()
-            .filter(|worker| worker.sender.capacity() > 0)
+            // A worker that panicked takes nothing any more; the others do.
+            .filter(|worker| !worker.sender.is_closed() && worker.sender.capacity() > 0)
             .min_by_key(|worker| worker.open());
         let Some(worker) = least else { return Err(accepted) };
         accepted.permit.assign(&worker.open);

@@ -7,7 +7,7 @@ use std::fs::Metadata;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -182,7 +182,7 @@ fn make_room(path: &Path) -> io::Result<()> {
         Ok(file) if !file.file_type().is_socket() => {
             Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"))
         }
-        Ok(_) => match UnixStream::connect(path) {
+        Ok(_) => match knock(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path)
             }
@@ -192,6 +192,13 @@ fn make_room(path: &Path) -> io::Result<()> {
             )),
         },
     }
+}
+
+/// Whether somebody listens there. Never waits: with a full backlog the kernel says so at once.
+fn knock(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)
 }
 
 /// Connections that wait in the kernel while the acceptor is busy; the kernel lowers it to its own
@@ -242,5 +249,17 @@ mod tests {
         std::fs::write(&path, "precious").unwrap();
         assert_eq!(bind(&address).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+    #[test]
+    fn a_listener_too_busy_to_answer_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("busy.sock");
+        let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        busy.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        busy.listen(0).unwrap();
+        let waiting: Vec<_> = (0..2).map(|_| knock(&path)).collect();
+        assert_eq!(waiting[1].as_ref().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let error = bind(&ListenAddress::Unix(path)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }
