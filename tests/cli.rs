@@ -464,9 +464,10 @@ fn the_running_gateway_is_asked_and_told_through_its_admin_address() {
     assert_eq!(reloaded.stdout, "installed as generation 2\n");
     assert_eq!(status(address, "/x"), 200);
 
-    // Wrong as text: found before the gateway is asked. Wrong for this gateway: its own words.
+    // Wrong as text, or for this gateway: told in the gateway's own words, and it stays healthy.
     fs::write(folder.path().join("gateway.toml"), format!("{more}oops = 1\n")).unwrap();
     assert!(told(folder.path(), &["reload"]).expect(2).stderr.contains("unknown key `oops`"));
+    assert_eq!(told(folder.path(), &["healthcheck"]).expect(0).stdout, "ready\n");
     fs::write(folder.path().join("gateway.toml"), format!("{more}[server]\nworkers = 7\n"))
         .unwrap();
     let refused = told(folder.path(), &["reload"]).expect(2).stderr;

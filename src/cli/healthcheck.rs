@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{Failure, admin_client, load};
+use super::{Failure, admin_client, load_admin};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let loaded = load(path)?;
-    let address = &loaded.config.admin.address;
+    let admin = load_admin(path)?;
+    let address = &admin.address;
     match admin_client::ask(address, "GET", "/readyz", "")? {
         (200, _) => {
             println!("ready");

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Diagnostics, Environment, Loaded};
+use crate::config::{self, Admin, Diagnostics, Environment, Loaded};
 
 /// An authenticating reverse proxy.
 #[derive(Debug, Parser)]
@@ -136,6 +136,11 @@ fn load(path: &Path) -> Result<Loaded, Failure> {
         eprint!("{}", loaded.warnings.render(colour()));
     }
     Ok(loaded)
+}
+
+/// The admin address of the running gateway, whatever else the file says by now.
+fn load_admin(path: &Path) -> Result<Admin, Failure> {
+    config::load_admin(path, &Environment::of_process()).map_err(|errors| refused(&errors))
 }
 
 fn refused(diagnostics: &Diagnostics) -> Failure {

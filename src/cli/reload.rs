@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Failure, admin_client, load};
+use super::{Failure, admin_client, load_admin};
 
 /// What the admin address says of a reload.
 #[derive(Deserialize)]
@@ -15,8 +15,8 @@ enum Answer {
 }
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let loaded = load(path)?;
-    let address = &loaded.config.admin.address;
+    let admin = load_admin(path)?;
+    let address = &admin.address;
     let headers = "Portcullis-Action: reload\r\n";
     let (_, body) = admin_client::ask(address, "POST", "/reload", headers)?;
     match serde_json::from_str(&body) {

@@ -7,10 +7,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::describe::Presence;
 use super::expand::Expander;
 use super::node::Node;
-use super::walk::{Value, Walk};
-use super::{Config, Diagnostic, Diagnostics, Source, check};
+use super::walk::{Fields, Value, Walk};
+use super::{Admin, Config, Diagnostic, Diagnostics, Source, check};
 
 /// A configuration beyond this is a mistake (a log, a device): 10,000 routes take about 2 MiB.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -50,6 +51,28 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostic
     let text = read(path, MAX_FILE)
         .map_err(|error| fail(format!("cannot read the configuration `{name}`: {error}")))?;
     parse(&name, &text, environment, absolute.parent().unwrap_or(Path::new("/")))
+}
+
+/// Where the admin address is, however wrong the rest of the file may be: whoever asks a running
+/// gateway must not depend on an edit that it does not run.
+///
+/// # Errors
+/// The file can't be read, or its `[admin]` is wrong.
+pub fn load_admin(path: &Path, environment: &Environment) -> Result<Admin, Diagnostics> {
+    let name = path.display().to_string();
+    let text = read(path, MAX_FILE).map_err(|error| {
+        let message = format!("cannot read the configuration `{name}`: {error}");
+        Diagnostics::new(Source::new(name.clone(), ""), vec![Diagnostic::of_file(message)])
+    })?;
+    let base_dir = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let base_dir = base_dir.parent().unwrap_or(Path::new("/"));
+    let source = Source::new(name, text.as_str());
+    let mut walk = Walk::new(base_dir, &source);
+    let expander = Expander { environment, base_dir };
+    let (document, _) = Node::document(&text, &expander, &mut walk.problems);
+    let admin = Fields::open(&document, &["admin"], &mut walk)
+        .and_then(|fields| fields.read("admin", Presence::Default("{}"), None, &mut walk));
+    admin.ok_or_else(|| Diagnostics::new(source.clone(), walk.finish()))
 }
 
 /// Reads a configuration from `text`, shown as `file_name`; relative paths in it begin at

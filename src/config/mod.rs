@@ -38,7 +38,7 @@ pub use issuer::{
     Algorithms, AnyIssuer, Audience, Issuer, NamePairs, Preset, Refresh, SecretEncoding,
 };
 pub use listener::{CertificatePair, Listener, ListenerTls, Protocol, TlsVersion, UnknownName};
-pub use load::{Environment, Loaded, load, parse};
+pub use load::{Environment, Loaded, load, load_admin, parse};
 pub use reference::reference;
 pub use require::{ClaimRule, RequireTable};
 pub use route::{CacheControl, Errors, Issuers, Route};
