@@ -396,6 +396,11 @@ fn is_recorded(place: &Place, reason: Reason, status: u16) {
         records.into_iter().find(|record| record["reason"] == reason.as_str())
     });
     assert_eq!(record["status"], status, "{record}");
+    if reason == Reason::ClientGone {
+        // Whom the client had been waiting for.
+        assert_eq!(record["upstream"]["endpoint"], place.upstream.url(), "{record}");
+        assert_eq!(record["upstream"]["attempts"], 1, "{record}");
+    }
     crate::support::eventually(reason.as_str(), || {
         let metrics = place.gateway.admin("/metrics");
         let word = format!("reason=\"{reason}\"");

@@ -207,23 +207,23 @@ async fn forward(
         headers::canonical_bearer(&mut parts.headers);
     }
     exchange.received = Some(body.counter());
-    // The client may leave while this waits: its record names the upstream it waited for.
-    exchange.forwarded = Some(Trace::default());
-    let snapshot = exchange.snapshot();
+    let snapshot = Arc::clone(exchange.snapshot());
+    let id = exchange.request_id.clone();
     let ctx = Forward {
         pools: gateway.pools(),
         spool: snapshot.spool(),
         origin: origin(exchange, &host),
         via: snapshot.via(),
-        request_id: (snapshot.request_id_header(), &exchange.request_id),
+        request_id: (snapshot.request_id_header(), &id),
         clock: gateway.clock(),
     };
-    let outcome = proxy::forward(permit, Request::from_parts(parts, body), ctx).await;
-    exchange.forwarded = Some(outcome.trace);
-    if let Err(failure) = &outcome.result {
+    // The exchange's own: the client may leave while this waits, and the record tells how far it came.
+    let trace = exchange.forwarded.insert(Trace::default());
+    let result = proxy::forward(permit, Request::from_parts(parts, body), ctx, trace).await;
+    if let Err(failure) = &result {
         exchange.count_failure(*failure);
     }
-    outcome.result.map(|response| response.map(Inner::from)).map_err(Reject::Proxy)
+    result.map(|response| response.map(Inner::from)).map_err(Reject::Proxy)
 }
 
 /// Steps 6 and 7: the only way to an action.

@@ -60,15 +60,6 @@ pub struct Forward<'a> {
     pub clock: &'a Clock,
 }
 
-/// What came of it, and how.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The response, its body still to come, or why there is none.
-    pub result: Result<Response<Body>, Failure>,
-    /// How it was reached.
-    pub trace: Trace,
-}
-
 /// How a request was forwarded, for its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
@@ -84,17 +75,20 @@ pub struct Trace {
     pub status: Option<StatusCode>,
 }
 
-/// Forwards `request` to the upstream of the permit's action.
+/// Forwards `request` to the upstream of the permit's action; `trace` tells how far it came, also
+/// when the future is dropped.
 ///
 /// The request's head must be checked, its path canonical, and every header that Portcullis
 /// asserts removed. Dropping the future, or the response's body, ends the exchange and closes the
 /// upstream's connection.
+///
+/// # Errors
+/// Why there is no response; its body may still fail.
 pub async fn forward(
     permit: Permit<'_, Proxy>,
     request: Request<RequestBody>,
     ctx: Forward<'_>,
-) -> Outcome {
-    let mut trace = Trace::default();
-    let result = forward::run(&permit, request, &ctx, &mut trace).await;
-    Outcome { result, trace }
+    trace: &mut Trace,
+) -> Result<Response<Body>, Failure> {
+    forward::run(&permit, request, &ctx, trace).await
 }

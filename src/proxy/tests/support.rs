@@ -290,9 +290,10 @@ impl Route {
             clock: &self.clock,
         };
         let request = request.map(|body| RequestBody::new(body, self.limits));
-        let outcome = forward(permit, request, ctx).await;
-        self.traces.try_send(outcome.trace).unwrap_or_default();
-        match outcome.result {
+        let mut trace = Trace::default();
+        let result = forward(permit, request, ctx, &mut trace).await;
+        self.traces.try_send(trace).unwrap_or_default();
+        match result {
             Ok(response) => response.map(Either::Left),
             Err(failure) => {
                 let mut response = Response::new(Either::Right(Empty::new()));
