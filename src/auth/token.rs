@@ -41,13 +41,35 @@ fn token68(rest: &[u8]) -> Result<&str, Cause> {
         return Err(Cause::DuplicateCredentials);
     }
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
     let body = text.get(..text.len().saturating_sub(padding)).unwrap_or_default();
-    if body.is_empty() || !body.iter().all(allowed) {
+    if body.is_empty() || !is_token68(body) {
         return Err(Cause::NotToken68);
     }
     std::str::from_utf8(text).map_err(|_| Cause::NotToken68)
 }
+
+/// Every request's token comes by here, a kilobyte and more: a table and no early exit take an
+/// eighth of the time of a test a byte, and most tokens are well-formed.
+fn is_token68(body: &[u8]) -> bool {
+    body.iter().fold(true, |good, &byte| {
+        // An index beyond the table can't be: it has a place for every byte.
+        good & TOKEN68.get(usize::from(byte)).copied().unwrap_or_default()
+    })
+}
+
+/// RFC 9110 section 11.2, without the padding.
+#[expect(clippy::indexing_slicing, reason = "a table made while compiling, walked to its own end")]
+const TOKEN68: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let letter = byte as u8;
+        table[byte] = letter.is_ascii_alphanumeric()
+            || matches!(letter, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 /// The parts of a compact JWS (RFC 7515 section 7.1), decoded, and the text that was signed.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -43,7 +43,10 @@ pub(super) async fn handle(
     let id = request_id();
     let mut exchange = Exchange::begin(gateway, snapshot, connection, &parts, id.clone());
     let http1 = parts.version != Version::HTTP_2;
-    let outcome = caught(steps(gateway, &mut exchange, parts, body)).await;
+    let outcome = {
+        let mut steps = pin!(steps(gateway, &mut exchange, parts, body));
+        caught(steps.as_mut()).await
+    };
     let name = exchange.snapshot().request_id_header().clone();
     let mut response = match outcome.unwrap_or(Err(Reject::Internal)) {
         Ok(response) => exchange.respond(response),
@@ -377,8 +380,9 @@ struct Panicked;
 
 /// Runs a future to its end or to its panic. What it borrowed is given up with it, so that no
 /// half-changed state is looked at afterwards.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+///
+/// Borrows the future, which is large: taking it would move it once more in every request.
+async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

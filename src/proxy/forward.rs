@@ -105,7 +105,8 @@ impl Attempts<'_> {
             in_flight = endpoint.claim();
         }
         self.begin(false);
-        match Connection::open(self.upstream, endpoint).await {
+        // Boxed: most requests never come here, and each one's future is moved whole.
+        match Box::pin(Connection::open(self.upstream, endpoint)).await {
             Ok(connection) => {
                 let lease = Lease::new(connection, in_flight, pools);
                 self.on_connection(lease, request).await

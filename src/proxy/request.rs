@@ -96,7 +96,8 @@ async fn frame(
             Ok(Outgoing::stream(body))
         }
         (None, Kind::Wsgi) => {
-            let gathered = gather(body, spool).await?;
+            // Boxed: few requests need it, and every one's future is moved whole.
+            let gathered = Box::pin(gather(body, spool)).await?;
             set_length(&mut parts.headers, &parts.method, gathered.remaining());
             Ok(Outgoing::gathered(gathered))
         }
