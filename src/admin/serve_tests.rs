@@ -1,3 +1,5 @@
+//! The admin address over raw sockets: who may see and do what.
+
 use std::path::Path;
 
 use serde_json::{Value, json};

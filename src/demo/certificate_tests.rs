@@ -1,3 +1,5 @@
+//! Development certificates: made, reused, and kept from others.
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! The demo's issuer over loopback.
+
 use super::super::loopback::tests::{listener, send};
 use super::*;
 use crate::clock::UnixTime;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::compile::Compiling;
-use crate::config::{self, Diagnostic, RequireTable, Route};
+use crate::config::{self, Diagnostic, RequireTable, Route, Spanned};
 use crate::route::{HostPattern, ListenerSet, Matcher, MethodSet, PathPattern, Relation, relation};
 
 /// What a route matches, and which listeners it names; `None` after a diagnostic.
@@ -221,15 +221,12 @@ fn uncovered(
 }
 
 fn same_destination(one: &Route, other: &Route) -> bool {
-    let same_upstream = match (&one.upstream, &other.upstream) {
-        (Some(a), Some(b)) => a.value == b.value,
-        (Some(_) | None, _) => false,
-    };
-    let same_folder = match (&one.static_root, &other.static_root) {
-        (Some(a), Some(b)) => a.value == b.value,
-        (Some(_) | None, _) => false,
-    };
-    same_upstream || same_folder
+    are_same(&one.upstream, &other.upstream) || are_same(&one.static_root, &other.static_root)
+}
+
+/// Whether both are written, and alike.
+fn are_same<T: PartialEq>(one: &Option<Spanned<T>>, other: &Option<Spanned<T>>) -> bool {
+    one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.value == other.value)
 }
 
 /// Whether no host of `losing` lies outside those of `winning`.

@@ -1,3 +1,5 @@
+//! Files served from a folder, and nothing from outside it.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

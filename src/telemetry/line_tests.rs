@@ -1,3 +1,5 @@
+//! Access-log lines under hostile bytes.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hyper::Method;

@@ -1,3 +1,5 @@
+//! Metrics as they are scraped.
+
 use std::collections::HashSet;
 use std::time::Duration;
 
