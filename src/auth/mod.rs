@@ -48,6 +48,17 @@ pub struct Authenticated {
     pub cached: bool,
 }
 
+/// What a verification draws on besides the request and the route's issuers.
+#[derive(Clone, Copy, Debug)]
+pub struct Resources<'a> {
+    /// The tokens that any worker verified.
+    pub cache: &'a TokenCache,
+    /// The tokens that this worker met lately.
+    pub local: &'a LocalCache,
+    /// What time it is.
+    pub clock: &'a Clock,
+}
+
 /// The principal of a request to a route that accepts the issuers of `set`.
 ///
 /// Waits only where a key is not known, for the issuer's one shared fetch. Dropping the future is
@@ -58,10 +69,9 @@ pub struct Authenticated {
 pub async fn authenticate(
     set: &IssuerSet,
     headers: &HeaderMap,
-    cache: &TokenCache,
-    local: &LocalCache,
-    clock: &Clock,
+    resources: Resources<'_>,
 ) -> Result<Authenticated, Refusal> {
+    let Resources { cache, local, clock } = resources;
     let token = bearer(headers)?;
     // Here already, since the cache's key is a hash of the whole token.
     verify::check_size(token, set.max_token_size())?;

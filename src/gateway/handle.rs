@@ -314,14 +314,12 @@ async fn authenticate(
         Policy::Token { issuers, .. } => issuers,
     };
     let begun = exchange.elapsed();
-    let verdict = auth::authenticate(
-        issuers,
-        &parts.headers,
-        exchange.snapshot().tokens(),
-        gateway.tokens(),
-        gateway.clock(),
-    )
-    .await;
+    let resources = auth::Resources {
+        cache: exchange.snapshot().tokens(),
+        local: gateway.tokens(),
+        clock: gateway.clock(),
+    };
+    let verdict = auth::authenticate(issuers, &parts.headers, resources).await;
     let duration = Some(exchange.elapsed().saturating_sub(begun));
     match verdict {
         Ok(authenticated) => {

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::{
     Audience, Authenticated, Clause, ExpectedIss, Finding, IdentityHeaders, Issuer, IssuerSet,
-    IssuerSettings, LocalCache, Lookup, Principal, Refusal, Require, TokenCache, authenticate,
-    explain,
+    IssuerSettings, LocalCache, Lookup, Principal, Refusal, Require, Resources, TokenCache,
+    authenticate, explain,
 };
 use crate::clock::{Clock, UnixTime};
 use crate::keys::{Algorithm, KeySet, from_secret};
@@ -139,7 +139,8 @@ impl Gateway {
         set: &IssuerSet,
         headers: &HeaderMap,
     ) -> Result<Authenticated, Refusal> {
-        authenticate(set, headers, &self.cache, &self.local, &self.clock).await
+        let resources = Resources { cache: &self.cache, local: &self.local, clock: &self.clock };
+        authenticate(set, headers, resources).await
     }
 }
 
