@@ -6,11 +6,10 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
 use std::net::IpAddr;
 
 use hyper::Version;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 
 use super::authority::Scheme;
 
@@ -27,45 +26,67 @@ pub struct Origin<'a> {
     pub port: u16,
 }
 
-/// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP`; without a peer's address
-/// the first and the last are removed.
-pub fn set_forwarded(headers: &mut HeaderMap, origin: &Origin<'_>) {
-    const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-    const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-    match origin.peer.and_then(address_value) {
-        Some(address) => {
-            headers.insert(FOR, address.clone());
-            headers.insert(REAL_IP, address);
-        }
-        None => {
-            headers.remove(FOR);
-            headers.remove(REAL_IP);
-        }
+/// Writes `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` as lines of a head; without
+/// a peer's address neither the first nor the last. None of these may stand in it already.
+pub fn write_forwarded(head: &mut Vec<u8>, origin: &Origin<'_>) {
+    if let Some(peer) = origin.peer {
+        head.extend_from_slice(b"x-forwarded-for: ");
+        write_address(head, peer);
+        head.extend_from_slice(b"\r\nx-real-ip: ");
+        write_address(head, peer);
+        head.extend_from_slice(b"\r\n");
     }
-    headers.insert(PROTO, HeaderValue::from_static(origin.scheme.as_str()));
-    headers.insert(HOST, origin.host.clone());
-    headers.insert(PORT, HeaderValue::from(origin.port));
+    head.extend_from_slice(b"x-forwarded-proto: ");
+    head.extend_from_slice(origin.scheme.as_str().as_bytes());
+    head.extend_from_slice(b"\r\nx-forwarded-host: ");
+    head.extend_from_slice(origin.host.as_bytes());
+    head.extend_from_slice(b"\r\nx-forwarded-port: ");
+    head.extend_from_slice(itoa::Buffer::new().format(origin.port).as_bytes());
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Appends an address. A dual-stack listener sees IPv4 peers as `::ffff:192.0.2.1`; applications
+/// compare addresses with lists of the plain form.
+pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
+    }
 }
 
 /// A fresh request id: 128 bits as 32 hexadecimal digits.
 ///
-/// SipHash of a counter under keys that the operating system gave this thread: nothing to lock,
-/// nothing to ask the system for, no two alike. An id, not a secret.
+/// 64 bits are this thread's own, from the operating system; 64 are a counter, spread over them by
+/// an odd factor, which no two counts share: nothing to lock, nothing to ask the system for, no two
+/// alike. An id, not a secret.
 pub fn request_id() -> HeaderValue {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     thread_local! {
-        static KEYS: (RandomState, Cell<u64>) = (RandomState::new(), const { Cell::new(0) });
+        static NEXT: (u64, Cell<u64>) = {
+            let keys = RandomState::new();
+            (keys.hash_one(0_u8), Cell::new(keys.hash_one(1_u8)))
+        };
     }
-    let (high, low) = KEYS.with(|(keys, counter)| {
-        let count = counter.get();
-        counter.set(count.wrapping_add(1));
-        (keys.hash_one((count, 0_u8)), keys.hash_one((count, 1_u8)))
+    let (high, low) = NEXT.with(|(thread, next)| {
+        let low = next.get();
+        next.set(low.wrapping_add(SPREAD));
+        (*thread, low)
     });
-    let mut text = [0; 32];
-    write_value(&mut text, format_args!("{high:016x}{low:016x}"))
-        .unwrap_or_else(|| HeaderValue::from_static("-"))
+    let mut text = [b'0'; 32];
+    let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        for (digit, nibble) in digits.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
 /// This gateway's entry in `Via`.
@@ -108,30 +129,14 @@ impl Via {
         })
     }
 
-    /// Adds this gateway's entry; `version` is that of the message received.
-    pub fn append(&self, headers: &mut HeaderMap, version: Version) {
-        let entry = match version {
+    /// This gateway's entry; `version` is that of the message received.
+    pub fn entry(&self, version: Version) -> &HeaderValue {
+        match version {
             Version::HTTP_10 => &self.http_10,
             Version::HTTP_2 => &self.http_2,
             _ => &self.http_11,
-        };
-        headers.append(header::VIA, entry.clone());
+        }
     }
-}
-
-/// A dual-stack listener sees IPv4 peers as `::ffff:192.0.2.1`; applications compare addresses
-/// with lists of the plain form.
-fn address_value(address: IpAddr) -> Option<HeaderValue> {
-    const LONGEST: usize = 45;
-    write_value(&mut [0; LONGEST], format_args!("{}", address.to_canonical()))
-}
-
-fn write_value(buffer: &mut [u8], text: std::fmt::Arguments<'_>) -> Option<HeaderValue> {
-    let size = buffer.len();
-    let mut rest = &mut *buffer;
-    rest.write_fmt(text).ok()?;
-    let written = size - rest.len();
-    HeaderValue::from_bytes(buffer.get(..written)?).ok()
 }
 
 #[cfg(test)]
@@ -140,38 +145,39 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn forwarding_headers_are_set_never_appended() {
-        let mut headers = HeaderMap::new();
-        for name in ["x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host"] {
-            headers.append(name, HeaderValue::from_static("evil"));
-            headers.append(name, HeaderValue::from_static("eviler"));
-        }
-        let host = HeaderValue::from_static("App.example:8443");
-        let peer = Some("::ffff:192.0.2.7".parse().unwrap());
-        let origin = Origin { peer, scheme: Scheme::Https, host: &host, port: 443 };
-        set_forwarded(&mut headers, &origin);
-        for (name, expected) in [
-            ("x-forwarded-for", "192.0.2.7"),
-            ("x-real-ip", "192.0.2.7"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "App.example:8443"),
-            ("x-forwarded-port", "443"),
-        ] {
-            assert_eq!(headers.get_all(name).iter().collect::<Vec<_>>(), [expected], "{name}");
-        }
-        set_forwarded(&mut headers, &Origin { peer: None, scheme: Scheme::Http, ..origin });
-        assert!(!headers.contains_key("x-forwarded-for") && !headers.contains_key("x-real-ip"));
-        assert_eq!(headers["x-forwarded-proto"], "http");
+    fn forwarded(peer: Option<&str>, scheme: Scheme, host: &str, port: u16) -> String {
+        let host = HeaderValue::from_str(host).unwrap();
+        let peer = peer.map(|peer| peer.parse().unwrap());
+        let mut head = Vec::new();
+        write_forwarded(&mut head, &Origin { peer, scheme, host: &host, port });
+        String::from_utf8(head).unwrap()
     }
 
     #[test]
-    fn the_longest_addresses_fit() {
+    fn forwarding_headers_say_what_the_socket_says() {
+        assert_eq!(
+            forwarded(Some("::ffff:192.0.2.7"), Scheme::Https, "App.example:8443", 443),
+            "x-forwarded-for: 192.0.2.7\r\nx-real-ip: 192.0.2.7\r\nx-forwarded-proto: https\r\n\
+             x-forwarded-host: App.example:8443\r\nx-forwarded-port: 443\r\n"
+        );
+        assert_eq!(
+            forwarded(None, Scheme::Http, "a", 80),
+            "x-forwarded-proto: http\r\nx-forwarded-host: a\r\nx-forwarded-port: 80\r\n"
+        );
+    }
+
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
         for text in
             ["ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "255.255.255.255", "::", "2001:db8::1"]
         {
-            assert_eq!(address_value(text.parse().unwrap()).unwrap(), text);
+            let mut written = Vec::new();
+            write_address(&mut written, text.parse().unwrap());
+            assert_eq!(String::from_utf8(written).unwrap(), text);
         }
+        let mut mapped = Vec::new();
+        write_address(&mut mapped, "::ffff:203.0.113.9".parse().unwrap());
+        assert_eq!(mapped, b"203.0.113.9");
     }
 
     #[test]
@@ -197,7 +203,7 @@ mod tests {
         assert!(via.seen_in(&looped));
         for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
             let mut own = headers.clone();
-            via.append(&mut own, version);
+            own.append(header::VIA, via.entry(version).clone());
             assert!(via.seen_in(&own));
         }
     }
@@ -206,7 +212,7 @@ mod tests {
     fn a_pseudonym_is_always_a_token() {
         let via = Via::new("my gate, (1)\r\n");
         let mut headers = HeaderMap::new();
-        via.append(&mut headers, Version::HTTP_2);
+        headers.append(header::VIA, via.entry(Version::HTTP_2).clone());
         assert_eq!(headers[header::VIA], "2 my-gate---1---");
         assert!(via.seen_in(&headers));
         assert!(!Via::new("").pseudonym.is_empty());

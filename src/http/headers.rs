@@ -101,6 +101,14 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Appends a line of an HTTP/1 head. Neither type can hold a line end.
+pub fn write_line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    head.extend_from_slice(name.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(b"\r\n");
+}
+
 /// Whether two names are one to an application that folds spellings.
 pub(super) fn is_spelling_of(name: &str, canonical: &str) -> bool {
     name.len() == canonical.len() && starts_folded(name.as_bytes(), canonical.as_bytes())
@@ -177,9 +185,13 @@ fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool)
 pub fn canonical_bearer(headers: &mut HeaderMap) {
     const SCHEME: &str = "Bearer ";
     let Some(value) = headers.get_mut(AUTHORIZATION) else { return };
+    // Nearly always so already, and the token behind it is long.
+    if value.as_bytes().starts_with(SCHEME.as_bytes()) {
+        return;
+    }
     let Ok(text) = value.to_str() else { return };
     let Some((scheme, rest)) = text.split_at_checked(SCHEME.len()) else { return };
-    if scheme != SCHEME && scheme.eq_ignore_ascii_case(SCHEME) {
+    if scheme.eq_ignore_ascii_case(SCHEME) {
         let canonical = HeaderValue::try_from(format!("{SCHEME}{rest}"));
         if let Ok(canonical) = canonical {
             *value = canonical;

@@ -10,25 +10,38 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::head::HeadError;
 use super::headers::is_spelling_of;
 
-/// Removes them from a request. Of `TE` only `trailers` comes back; a sender over HTTP/1.1 then
-/// owes a `Connection: TE` beside it.
-///
-/// # Errors
-/// [`HeadError::BadRequest`] if `Connection` names Host, a credential or a content header.
-pub fn strip_request(headers: &mut HeaderMap) -> Result<(), HeadError> {
-    let nominated = nominated(headers);
-    if nominated.iter().any(is_end_to_end) {
-        return Err(HeadError::BadRequest("`Connection` names a header of the request itself"));
+/// The headers of one request that end here.
+#[derive(Debug)]
+pub struct HopByHop {
+    nominated: Vec<HeaderName>,
+}
+
+impl HopByHop {
+    /// Reads every line of `Connection`.
+    ///
+    /// # Errors
+    /// [`HeadError::BadRequest`] if it names Host, a credential or a content header.
+    pub fn of_request(headers: &HeaderMap) -> Result<Self, HeadError> {
+        let nominated = nominated(headers);
+        if nominated.iter().any(is_end_to_end) {
+            return Err(HeadError::BadRequest("`Connection` names a header of the request itself"));
+        }
+        Ok(Self { nominated })
     }
-    let wants_trailers = headers
+
+    /// Whether the header goes no further.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        is_always(name) || self.nominated.contains(name)
+    }
+}
+
+/// Whether the sender of a request takes trailers. `TE` is hop-by-hop and this the one word of it
+/// that means something to the next hop; a sender over HTTP/1.1 owes a `Connection: TE` beside it.
+pub fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers
         .get_all(header::TE)
         .iter()
-        .any(|line| tokens(line).any(|token| token.eq_ignore_ascii_case(b"trailers")));
-    remove_all(headers, nominated);
-    if wants_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-    Ok(())
+        .any(|line| tokens(line).any(|token| token.eq_ignore_ascii_case(b"trailers")))
 }
 
 /// Removes them from a response, and `Alt-Svc`: the alternative is the upstream's, not ours.
@@ -38,24 +51,32 @@ pub fn strip_request(headers: &mut HeaderMap) -> Result<(), HeadError> {
 pub fn strip_response(headers: &mut HeaderMap) {
     let mut nominated = nominated(headers);
     nominated.retain(|name| !is_end_to_end(name));
-    remove_all(headers, nominated);
-    headers.remove(header::ALT_SVC);
+    for name in nominated {
+        headers.remove(name);
+    }
+    while let Some(name) = headers.keys().find(|name| is_always(name) || *name == header::ALT_SVC) {
+        let name = name.clone();
+        headers.remove(name);
+    }
 }
 
 /// Per connection whether nominated or not. `HTTP2-Settings` belongs to h2c upgrades, which a
 /// gateway must not pass on: the upgraded connection would bypass it.
-const ALWAYS: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+fn is_always(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
@@ -69,15 +90,6 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         // What is no header name cannot be the name of a header in the map.
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .collect()
-}
-
-fn remove_all(headers: &mut HeaderMap, nominated: Vec<HeaderName>) {
-    for name in nominated {
-        headers.remove(name);
-    }
-    for name in &ALWAYS {
-        headers.remove(name);
-    }
 }
 
 /// In every spelling: `Connection: content_length` asks an application that folds names for the
@@ -113,6 +125,14 @@ mod tests {
         names
     }
 
+    fn strip_request(headers: &mut HeaderMap) {
+        let gone = HopByHop::of_request(headers).unwrap();
+        let names: Vec<HeaderName> = headers.keys().cloned().collect();
+        for name in names.into_iter().filter(|name| gone.contains(name)) {
+            headers.remove(name);
+        }
+    }
+
     #[test]
     fn every_line_of_connection_counts() {
         let mut headers = map(&[
@@ -125,7 +145,7 @@ mod tests {
             ("x-three", "1"),
             ("x-four", "1"),
         ]);
-        strip_request(&mut headers).unwrap();
+        strip_request(&mut headers);
         assert_eq!(names(&headers), ["x-four"]);
     }
 
@@ -144,17 +164,15 @@ mod tests {
             ("host", "a"),
             ("content-length", "1"),
         ]);
-        strip_request(&mut headers).unwrap();
+        strip_request(&mut headers);
         assert_eq!(names(&headers), ["content-length", "host"]);
     }
 
     #[test]
-    fn te_comes_back_as_trailers_alone() {
-        let mut headers =
-            map(&[("te", "gzip;q=0.5"), ("te", "deflate, Trailers"), ("connection", "te")]);
-        strip_request(&mut headers).unwrap();
-        assert_eq!(headers.get_all(header::TE).iter().collect::<Vec<_>>(), ["trailers"]);
-        assert_eq!(headers.len(), 1);
+    fn of_te_trailers_alone_counts() {
+        assert!(wants_trailers(&map(&[("te", "gzip;q=0.5"), ("te", "deflate, Trailers")])));
+        assert!(!wants_trailers(&map(&[("te", "gzip")])));
+        assert!(HopByHop::of_request(&map(&[])).unwrap().contains(&header::TE));
     }
 
     #[test]
@@ -172,7 +190,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.append(header::CONNECTION, HeaderValue::from_static("close"));
             headers.append(header::CONNECTION, HeaderValue::from_str(token).unwrap());
-            assert!(strip_request(&mut headers).is_err(), "{token}");
+            assert!(HopByHop::of_request(&headers).is_err(), "{token}");
         }
     }
 

@@ -9,18 +9,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName};
 
-use super::{Failure, Outgoing, Side};
+use super::{Failure, Outgoing};
 use crate::http::hop_by_hop;
 use crate::telemetry::labels::UpstreamFault;
+use crate::upstream::connection::{Broken, NextFrame};
 use crate::upstream::pool::Lease;
 
 /// The body of an upstream's response.
 #[derive(Debug)]
 pub struct Body {
-    incoming: Incoming,
     /// `None` once the body has ended, well or not.
     lease: Option<Lease<Outgoing>>,
     trailers: bool,
@@ -31,12 +31,17 @@ pub struct Body {
 impl Body {
     /// The body of the response that `lease` has received the head of; trailers are dropped unless
     /// the client takes them.
-    pub(super) fn new(incoming: Incoming, lease: Lease<Outgoing>, trailers: bool) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), trailers, armed: false };
-        if body.incoming.is_end_stream() {
-            body.complete();
-        }
+    pub(super) fn new(lease: Lease<Outgoing>, trailers: bool) -> Self {
+        let mut body = Self { lease: Some(lease), trailers, armed: false };
+        body.complete_if_answered();
         body
+    }
+
+    /// A known length ends here: the client's side may not ask for more.
+    fn complete_if_answered(&mut self) {
+        if self.lease.as_ref().is_some_and(|lease| lease.connection.is_answered()) {
+            self.complete();
+        }
     }
 
     fn complete(&mut self) {
@@ -60,15 +65,15 @@ impl Body {
         Poll::Ready(Failure::TimedOut)
     }
 
-    /// What becomes of what hyper has read.
+    /// What becomes of what was read.
     fn receive(
         &mut self,
-        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+        frame: Option<NextFrame<Failure>>,
     ) -> Option<Result<Frame<Bytes>, Failure>> {
         self.armed = false;
         let frame = match frame {
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Some(Err(self.broken(&error))),
+            Some(Err(broken)) => return Some(Err(self.broken(broken))),
             None => {
                 self.complete();
                 return None;
@@ -76,10 +81,7 @@ impl Body {
         };
         match frame.into_data() {
             Ok(data) => {
-                // A known length ends here: the client's side may not ask for more.
-                if self.incoming.is_end_stream() {
-                    self.complete();
-                }
+                self.complete_if_answered();
                 Some(Ok(Frame::data(data)))
             }
             Err(frame) => {
@@ -91,15 +93,10 @@ impl Body {
     }
 
     /// Closes the connection and says why.
-    fn broken(&mut self, error: &hyper::Error) -> Failure {
-        // If the client's body failed, the connection did because of it.
-        let lease = self.lease.take();
-        let connection = lease.as_ref().map(|lease| &lease.connection);
-        let cause = connection.and_then(|connection| connection.failure()).map(Failure::from);
-        let failure =
-            cause.filter(|cause| cause.side() != Side::Upstream).unwrap_or_else(|| error.into());
-        if let (Some(connection), Some(fault)) = (connection, failure.fault()) {
-            connection.failed(fault);
+    fn broken(&mut self, broken: Broken<Failure>) -> Failure {
+        let failure = Failure::from(broken);
+        if let (Some(lease), Some(fault)) = (self.lease.take(), failure.fault()) {
+            lease.connection.failed(fault);
         }
         failure
     }
@@ -115,13 +112,7 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = self.get_mut();
         let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
-        // What was read before comes first; only then is the connection asked for more.
-        let mut frame = Pin::new(&mut this.incoming).poll_frame(cx);
-        if frame.is_pending() {
-            lease.connection.drive(cx);
-            frame = Pin::new(&mut this.incoming).poll_frame(cx);
-        }
-        match frame {
+        match lease.connection.poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(this.receive(frame)),
             Poll::Pending => this.poll_timer(cx).map(|failure| Some(Err(failure))),
         }
@@ -132,7 +123,11 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.lease.is_none() { SizeHint::with_exact(0) } else { self.incoming.size_hint() }
+        match self.lease.as_ref().map(|lease| lease.connection.remaining()) {
+            None => SizeHint::with_exact(0),
+            Some(Some(length)) => SizeHint::with_exact(length),
+            Some(None) => SizeHint::default(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::io;
 
 use crate::http::body::RequestBodyError;
 use crate::telemetry::labels::{Reason, UpstreamFault};
+use crate::upstream::connection::Broken;
 
 /// What went wrong, before the response's head or while its body was sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,15 +150,13 @@ impl From<&RequestBodyError> for Failure {
     }
 }
 
-impl From<&hyper::Error> for Failure {
-    /// What hyper says of a connection to an endpoint.
-    fn from(error: &hyper::Error) -> Self {
-        // A failure of our own body comes back as the source of hyper's error.
-        let own = error.source().and_then(|source| source.downcast_ref::<Self>());
-        match own {
-            Some(own) => *own,
-            None if error.is_parse() || malformed(error) => Self::BadResponse,
-            None => Self::Failed,
+impl From<Broken<Self>> for Failure {
+    fn from(broken: Broken<Self>) -> Self {
+        match broken {
+            Broken::Body(own) => own,
+            Broken::Closed => Self::Failed,
+            Broken::Length => Self::BadRequest,
+            Broken::Malformed => Self::BadResponse,
         }
     }
 }

@@ -1,27 +1,24 @@
 //! The attempts at a request's endpoints.
 //!
 //! Owns the order of attempts: an idle connection first, a fresh one if that turns out to be closed,
-//! another endpoint if this one cannot be reached. hyper hands a request back of which no byte was
-//! written, and such a request may be sent anywhere; about any other, `retry` decides.
+//! another endpoint if this one cannot be reached. A request of which no byte was written may be
+//! sent anywhere; about any other, `retry` decides.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 
 use super::outgoing::Upload;
 use super::request::{Prepared, prepare};
-use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, response, retry};
+use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, response};
 use crate::auth::Permit;
 use crate::http::body::RequestBody;
 use crate::telemetry::labels::UpstreamFault;
-use crate::upstream::Upstream;
 use crate::upstream::connection::Connection;
 use crate::upstream::pool::Lease;
+use crate::upstream::{Message, Upstream};
 
 /// Forwards the request; what is known of its way is in `trace`, even if the future is dropped.
 pub(super) async fn run(
@@ -33,13 +30,15 @@ pub(super) async fn run(
     let upstream = &permit.action().upstream;
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
     let prepared = prepare(request, upstream.kind(), identity, ctx).await?;
-    Attempts { upstream, ctx, trace, trailers: prepared.trailers }.run(prepared).await
+    let Prepared { message, repeatable, trailers } = prepared;
+    Attempts { upstream, ctx, trace, repeatable, trailers }.run(message).await
 }
 
 struct Attempts<'a> {
     upstream: &'a Arc<Upstream>,
     ctx: &'a Forward<'a>,
     trace: &'a mut Trace,
+    repeatable: bool,
     trailers: bool,
 }
 
@@ -47,21 +46,18 @@ struct Attempts<'a> {
 enum Attempt {
     Answered(Response<Body>),
     Broken(Failure),
+    /// Some was written, which the endpoint may have acted upon: the request is whole.
+    Lost(Message<Outgoing>, Failure),
     /// Nothing was written: the request is whole.
-    Unsent(Request<Outgoing>, Failure),
+    Unsent(Message<Outgoing>, Failure),
 }
 
 /// Endpoints tried for one request: with more than a few down, the client learns it sooner.
 const ENDPOINTS: usize = 3;
 
-/// Interim responses before the final one: early hints come in ones and twos, and hyper would read
-/// an endless row of them.
-const INTERIM: usize = 16;
-
 impl Attempts<'_> {
-    async fn run(mut self, prepared: Prepared) -> Result<Response<Body>, Failure> {
+    async fn run(mut self, mut request: Message<Outgoing>) -> Result<Response<Body>, Failure> {
         let start = self.ctx.clock.now();
-        let mut request = prepared.request;
         let mut tried = Vec::new();
         let mut last = Failure::Refused;
         while tried.len() < ENDPOINTS
@@ -72,7 +68,7 @@ impl Attempts<'_> {
                     self.trace.first_byte = Some(self.ctx.clock.now().duration_since(start));
                     return Ok(response);
                 }
-                Attempt::Broken(failure) => return Err(failure),
+                Attempt::Broken(failure) | Attempt::Lost(_, failure) => return Err(failure),
                 Attempt::Unsent(back, failure) => {
                     request = back;
                     last = failure;
@@ -84,7 +80,7 @@ impl Attempts<'_> {
     }
 
     /// On an idle connection, or else on a fresh one.
-    async fn at_endpoint(&mut self, index: usize, mut request: Request<Outgoing>) -> Attempt {
+    async fn at_endpoint(&mut self, index: usize, mut request: Message<Outgoing>) -> Attempt {
         let Some(endpoint) = self.upstream.endpoints().get(index) else {
             return Attempt::Unsent(request, Failure::Refused);
         };
@@ -93,14 +89,15 @@ impl Attempts<'_> {
         let mut in_flight = endpoint.claim();
         if let Some(connection) = pools.take(self.upstream, endpoint) {
             self.begin(true);
-            let spare = retry::spare(&request);
             let lease = Lease::new(connection, in_flight, pools);
-            match (self.on_connection(lease, request).await, spare) {
-                (Attempt::Unsent(back, _), _) => request = back,
-                (Attempt::Broken(failure), Some(spare)) if failure.retry() == Retry::IfReused => {
-                    request = spare;
+            match self.on_connection(lease, request).await {
+                Attempt::Unsent(back, _) => request = back,
+                Attempt::Lost(back, failure)
+                    if self.repeatable && failure.retry() == Retry::IfReused =>
+                {
+                    request = back;
                 }
-                (attempt, _) => return attempt,
+                attempt => return attempt,
             }
             in_flight = endpoint.claim();
         }
@@ -127,49 +124,36 @@ impl Attempts<'_> {
     async fn on_connection(
         &mut self,
         mut lease: Lease<Outgoing>,
-        request: Request<Outgoing>,
+        request: Message<Outgoing>,
     ) -> Attempt {
-        let endpoint = lease.connection.endpoint();
-        let mut wait = Wait { upload: request.body().upload(), armed: None };
-        let mut response = pin!(lease.connection.send(request));
-        let ended = poll_fn(|cx| {
-            lease.connection.drive(cx);
-            if lease.connection.interim() > INTERIM {
-                return Poll::Ready(Err(Failure::BadResponse));
-            }
-            if let Poll::Ready(ended) = response.as_mut().poll(cx) {
-                return Poll::Ready(Ok(ended));
-            }
-            wait.poll(&mut lease, cx).map(Err)
+        let mut wait = Wait { upload: request.body.upload(), armed: None };
+        lease.connection.send(request);
+        let ended = poll_fn(|cx| match lease.connection.poll_head(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.map_err(Failure::from)),
+            Poll::Pending => wait.poll(&mut lease, cx).map(Err),
         })
         .await;
-        let attempt = match ended {
-            Ok(Ok(response)) => self.answered(response, lease),
-            Ok(Err(error)) => unanswered(error),
-            Err(failure) => Attempt::Broken(failure),
-        };
+        match ended {
+            Ok(response) => {
+                self.trace.status = Some(response.status());
+                Attempt::Answered(response::accept(response, lease, self.trailers))
+            }
+            Err(failure) => self.unanswered(lease, failure),
+        }
+    }
+
+    fn unanswered(&self, mut lease: Lease<Outgoing>, failure: Failure) -> Attempt {
         // Retried or not: an operator should see what retries hide.
-        if let Attempt::Broken(failure) | Attempt::Unsent(_, failure) = &attempt
-            && let Some(fault) = failure.fault()
-        {
-            self.upstream.failed(endpoint, fault);
+        if let Some(fault) = failure.fault() {
+            self.upstream.failed(lease.connection.endpoint(), fault);
         }
-        attempt
-    }
-
-    fn answered(&mut self, response: Response<Incoming>, lease: Lease<Outgoing>) -> Attempt {
-        self.trace.status = Some(response.status());
-        match response::accept(response, lease, self.trailers) {
-            Ok(response) => Attempt::Answered(response),
-            Err(failure) => Attempt::Broken(failure),
+        match lease.connection.take_back() {
+            Some((request, true)) => Attempt::Lost(request, failure),
+            Some((request, false)) if failure == Failure::Failed => {
+                Attempt::Unsent(request, failure)
+            }
+            Some((_, false)) | None => Attempt::Broken(failure),
         }
-    }
-}
-
-fn unanswered(mut error: TrySendError<Request<Outgoing>>) -> Attempt {
-    match error.take_message() {
-        Some(request) => Attempt::Unsent(request, Failure::Failed),
-        None => Attempt::Broken(Failure::from(error.error())),
     }
 }
 

@@ -1,32 +1,36 @@
 //! A request as the application sees it.
 //!
-//! Owns the order in which a head is rewritten: first everything goes that belongs to the client's
-//! connection, since `Connection` may name any header, then Portcullis sets its own, which a client
-//! can so neither remove nor shadow. Owns the framing, too: one of Content-Length and chunked, from
-//! what the body knows of itself and never from what the client's headers say.
+//! Owns what is written of a head: nothing that belongs to the client's connection, which may name
+//! any header in `Connection`, then Portcullis' own lines, which a client can so neither remove nor
+//! shadow. Owns the framing, too: one of Content-Length and chunked, from what the body knows of
+//! itself and never from what the client's headers say.
 
 use std::sync::Arc;
 
 use hyper::body::Body as _;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Uri, Version};
+use hyper::{Method, Request};
 
 use super::buffer::{Spool, gather};
+use super::retry::is_idempotent;
 use super::{Failure, Forward, Outgoing};
 use crate::http::body::RequestBody;
-use crate::http::{forwarded, headers, hop_by_hop};
-use crate::upstream::Kind;
+use crate::http::forwarded::write_forwarded;
+use crate::http::headers::{join_cookies, write_line};
+use crate::http::hop_by_hop::{HopByHop, wants_trailers};
+use crate::upstream::{Kind, Message};
 
 /// A request that is ready to be sent.
 pub(super) struct Prepared {
-    pub(super) request: Request<Outgoing>,
+    pub(super) message: Message<Outgoing>,
+    /// It may be sent twice.
+    pub(super) repeatable: bool,
     /// The client takes trailers.
     pub(super) trailers: bool,
 }
 
-/// Rewrites the head, and gathers the body if the application cannot take it as it comes.
+/// Writes the head, and gathers the body if the application cannot take it as it comes.
 pub(super) async fn prepare(
     request: Request<RequestBody>,
     kind: Kind,
@@ -34,80 +38,102 @@ pub(super) async fn prepare(
     ctx: &Forward<'_>,
 ) -> Result<Prepared, Failure> {
     let (mut parts, body) = request.into_parts();
-    rewrite(&mut parts, identity, ctx)?;
-    let trailers = parts.headers.contains_key(header::TE);
-    let body = frame(&mut parts, body, kind, ctx.spool).await?;
-    Ok(Prepared { request: Request::from_parts(parts, body), trailers })
+    join_cookies(&mut parts.headers);
+    let trailers = wants_trailers(&parts.headers);
+    let mut head = write_head(&parts, identity, ctx)?;
+    if trailers {
+        // RFC 9110 section 10.1.4.
+        head.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
+    let (body, length) = frame(body, kind, ctx.spool).await?;
+    write_framing(&mut head, length, &parts);
+    head.extend_from_slice(b"\r\n");
+    let repeatable = length == Some(0) && is_idempotent(&parts.method);
+    let to_head = parts.method == Method::HEAD;
+    Ok(Prepared { message: Message { head, body, length, to_head }, repeatable, trailers })
 }
 
-fn rewrite(
-    parts: &mut Parts,
+/// Everything but the framing.
+fn write_head(
+    parts: &Parts,
     identity: &[(HeaderName, HeaderValue)],
     ctx: &Forward<'_>,
-) -> Result<(), Failure> {
-    let map = &mut parts.headers;
-    hop_by_hop::strip_request(map).map_err(|_| Failure::BadRequest)?;
-    // `100 Continue` is between the client and us: it was or will be answered here.
-    map.remove(header::EXPECT);
-    headers::join_cookies(map);
-    if map.contains_key(header::TE) {
-        // RFC 9110 section 10.1.4.
-        map.insert(header::CONNECTION, HeaderValue::from_static("te"));
+) -> Result<Vec<u8>, Failure> {
+    let hop_by_hop = HopByHop::of_request(&parts.headers).map_err(|_| Failure::BadRequest)?;
+    let mut head = Vec::with_capacity(HEAD);
+    head.extend_from_slice(parts.method.as_str().as_bytes());
+    head.push(b' ');
+    // Path and query alone: an absolute form would be a second host to disagree about.
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    head.extend_from_slice(target.as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    // From here also for HTTP/2, whose requests name their host elsewhere.
+    write_line(&mut head, &header::HOST, ctx.origin.host);
+    let (request_id_name, request_id) = ctx.request_id;
+    for (name, value) in &parts.headers {
+        let ours = is_ours(name)
+            || name == request_id_name
+            || identity.iter().any(|(asserted, _)| asserted == name);
+        if !ours && !hop_by_hop.contains(name) {
+            write_line(&mut head, name, value);
+        }
     }
-    forwarded::set_forwarded(map, &ctx.origin);
+    write_forwarded(&mut head, &ctx.origin);
     for (name, value) in identity {
-        map.insert(name, value.clone());
+        write_line(&mut head, name, value);
     }
-    ctx.via.append(map, parts.version);
-    let (name, value) = ctx.request_id;
-    map.insert(name, value.clone());
-    // Also for HTTP/2, whose requests name their host elsewhere.
-    map.insert(header::HOST, ctx.origin.host.clone());
-    parts.version = Version::HTTP_11;
-    parts.uri = origin_form(std::mem::take(&mut parts.uri));
-    parts.extensions.clear();
-    Ok(())
+    write_line(&mut head, &header::VIA, ctx.via.entry(parts.version));
+    write_line(&mut head, request_id_name, request_id);
+    Ok(head)
 }
 
-/// Path and query alone: an absolute form would be a second host to disagree about.
-fn origin_form(uri: Uri) -> Uri {
-    let target = uri.into_parts().path_and_query;
-    Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
+/// Lines that are written from what Portcullis knows, whatever the client said.
+fn is_ours(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "expect"
+            | "host"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-real-ip"
+    )
 }
 
-/// Makes head and body agree on one framing.
+/// The body as it will be sent, with its length unless it is sent in chunks.
 async fn frame(
-    parts: &mut Parts,
     body: RequestBody,
     kind: Kind,
     spool: &Arc<Spool>,
-) -> Result<Outgoing, Failure> {
+) -> Result<(Outgoing, Option<u64>), Failure> {
     let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
     match (length, kind) {
-        (Some(length), _) => {
-            set_length(&mut parts.headers, &parts.method, length);
-            Ok(if length == 0 { Outgoing::empty() } else { Outgoing::stream(body) })
-        }
-        (None, Kind::Http) => {
-            parts.headers.remove(header::CONTENT_LENGTH);
-            // hyper would drop the body of a GET without this.
-            let chunked = HeaderValue::from_static("chunked");
-            parts.headers.insert(header::TRANSFER_ENCODING, chunked);
-            Ok(Outgoing::stream(body))
-        }
+        (Some(0), _) => Ok((Outgoing::empty(), length)),
+        (Some(_), _) | (None, Kind::Http) => Ok((Outgoing::stream(body), length)),
         (None, Kind::Wsgi) => {
             // Boxed: few requests need it, and every one's future is moved whole.
             let gathered = Box::pin(gather(body, spool)).await?;
-            set_length(&mut parts.headers, &parts.method, gathered.remaining());
-            Ok(Outgoing::gathered(gathered))
+            let length = gathered.remaining();
+            Ok((Outgoing::gathered(gathered), Some(length)))
         }
     }
 }
 
 /// An empty body is announced only where one is expected (RFC 9110 section 8.6), or was before.
-fn set_length(headers: &mut HeaderMap, method: &Method, length: u64) {
-    let expected = matches!(*method, Method::PATCH | Method::POST | Method::PUT);
-    if length > 0 || expected || headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+fn write_framing(head: &mut Vec<u8>, length: Option<u64>, parts: &Parts) {
+    let expected = matches!(parts.method, Method::PATCH | Method::POST | Method::PUT);
+    match length {
+        None => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Some(0) if !expected && !parts.headers.contains_key(header::CONTENT_LENGTH) => {}
+        Some(length) => {
+            head.extend_from_slice(b"content-length: ");
+            head.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
     }
 }
+
+/// Room for most heads, a token included, without growing.
+const HEAD: usize = 2048;

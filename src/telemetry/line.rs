@@ -3,7 +3,6 @@
 //! Owns the names of the fields. What the client sent goes through [`Escape`]; numbers and words of
 //! closed lists go as they are. The buffer is the caller's; no newline is written but by the caller.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use hyper::Version;
@@ -11,6 +10,7 @@ use hyper::Version;
 use super::record::{AuthRecord, Record, TlsRecord, UpstreamRecord};
 use super::text::Escape;
 use crate::clock::UnixTime;
+use crate::http::forwarded::write_address;
 
 /// Appends the record as one JSON object.
 pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>) {
@@ -18,36 +18,35 @@ pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>) {
     put_seconds(out, record.at.as_secs());
     put_fraction(out, record.at.as_millis() % 1000, 100);
     out.extend_from_slice(br#","level":"info","msg":"request""#);
-    put_text(out, "request_id", record.request_id, LIMITS.id);
+    put_text(out, br#","request_id":""#, record.request_id, LIMITS.id);
     if let Some(trace_id) = record.trace_id {
-        put_text(out, "trace_id", trace_id.as_bytes(), LIMITS.id);
+        put_text(out, br#","trace_id":""#, trace_id.as_bytes(), LIMITS.id);
     }
-    put_text(out, "listener", record.listener.1.as_bytes(), LIMITS.name);
-    put_text(out, "route", route(record), LIMITS.name);
-    put_text(out, "method", method(record), LIMITS.method);
+    put_text(out, br#","listener":""#, record.listener.1.as_bytes(), LIMITS.name);
+    put_text(out, br#","route":""#, route(record), LIMITS.name);
+    put_text(out, br#","method":""#, method(record), LIMITS.method);
     if let Some(host) = record.host {
-        put_text(out, "host", host, LIMITS.name);
+        put_text(out, br#","host":""#, host, LIMITS.name);
     }
-    put_text(out, "path", record.path, LIMITS.target);
+    put_text(out, br#","path":""#, record.path, LIMITS.target);
     if let Some(query) = record.query {
-        put_key(out, "query");
-        out.push(b'"');
+        out.extend_from_slice(br#","query":""#);
         Escape::Json.put_query(out, query, LIMITS.target);
         out.push(b'"');
     }
     if let Some(version) = record.version {
-        put_word(out, "proto", protocol(version));
+        put_word(out, br#","proto":""#, protocol(version));
     }
-    put_number(out, "status", u64::from(record.status));
+    put_number(out, br#","status":"#, u64::from(record.status));
     if let Some(reason) = record.reason {
-        put_word(out, "reason", reason.as_str());
+        put_word(out, br#","reason":""#, reason.as_str());
     }
     if let Some(detail) = record.detail {
-        put_word(out, "detail", detail);
+        put_word(out, br#","detail":""#, detail);
     }
-    put_number(out, "bytes_in", record.bytes_in);
-    put_number(out, "bytes_out", record.bytes_out);
-    put_key(out, "duration");
+    put_number(out, br#","bytes_in":"#, record.bytes_in);
+    put_number(out, br#","bytes_out":"#, record.bytes_out);
+    out.extend_from_slice(br#","duration":"#);
     put_duration(out, record.duration);
     put_client(out, record);
     if let Some(auth) = &record.auth {
@@ -65,7 +64,7 @@ pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>) {
 /// Appends the record in Apache's combined format; the user is the token's subject.
 pub(super) fn combined(out: &mut Vec<u8>, record: &Record<'_>) {
     match record.client_ip {
-        Some(ip) => put_ip(out, ip),
+        Some(ip) => write_address(out, ip),
         None => out.extend_from_slice(b"unix:"),
     }
     out.extend_from_slice(b" - ");
@@ -103,17 +102,15 @@ pub(super) fn combined(out: &mut Vec<u8>, record: &Record<'_>) {
 
 fn put_client(out: &mut Vec<u8>, record: &Record<'_>) {
     if let Some(ip) = record.client_ip {
-        put_key(out, "client_ip");
-        out.push(b'"');
-        put_ip(out, ip);
+        out.extend_from_slice(br#","client_ip":""#);
+        write_address(out, ip);
         out.push(b'"');
     }
     if let Some(user_agent) = record.user_agent {
-        put_text(out, "user_agent", user_agent, LIMITS.header);
+        put_text(out, br#","user_agent":""#, user_agent, LIMITS.header);
     }
     if let Some(referer) = record.referer {
-        put_key(out, "referer");
-        out.push(b'"');
+        out.extend_from_slice(br#","referer":""#);
         Escape::Json.put_url(out, referer, LIMITS.header);
         out.push(b'"');
     }
@@ -124,16 +121,16 @@ fn put_auth(out: &mut Vec<u8>, auth: &AuthRecord<'_>) {
     out.extend_from_slice(auth.result.as_str().as_bytes());
     out.push(b'"');
     if let Some((_, issuer)) = auth.issuer {
-        put_text(out, "issuer", issuer.as_bytes(), LIMITS.name);
+        put_text(out, br#","issuer":""#, issuer.as_bytes(), LIMITS.name);
     }
     if let Some(subject) = auth.subject {
-        put_text(out, "sub", subject.as_bytes(), LIMITS.id);
+        put_text(out, br#","sub":""#, subject.as_bytes(), LIMITS.id);
     }
     if let Some(jti) = auth.jti {
-        put_text(out, "jti", jti.as_bytes(), LIMITS.id);
+        put_text(out, br#","jti":""#, jti.as_bytes(), LIMITS.id);
     }
     if let Some(lookup) = auth.cache {
-        put_bool(out, "cached", lookup.is_hit());
+        put_bool(out, br#","cached":"#, lookup.is_hit());
     }
     out.push(b'}');
 }
@@ -143,17 +140,17 @@ fn put_upstream(out: &mut Vec<u8>, upstream: &UpstreamRecord<'_>) {
     Escape::Json.put(out, upstream.upstream.1.as_bytes(), LIMITS.name);
     out.push(b'"');
     if let Some((_, endpoint)) = upstream.endpoint {
-        put_text(out, "endpoint", endpoint.as_bytes(), LIMITS.name);
+        put_text(out, br#","endpoint":""#, endpoint.as_bytes(), LIMITS.name);
     }
     if let Some(status) = upstream.status {
-        put_number(out, "status", u64::from(status));
+        put_number(out, br#","status":"#, u64::from(status));
     }
     if let Some(first_byte) = upstream.first_byte {
-        put_key(out, "first_byte");
+        out.extend_from_slice(br#","first_byte":"#);
         put_duration(out, first_byte);
     }
-    put_number(out, "attempts", u64::from(upstream.attempts));
-    put_bool(out, "reused", upstream.reused);
+    put_number(out, br#","attempts":"#, u64::from(upstream.attempts));
+    put_bool(out, br#","reused":"#, upstream.reused);
     out.push(b'}');
 }
 
@@ -162,40 +159,34 @@ fn put_tls(out: &mut Vec<u8>, tls: &TlsRecord<'_>) {
     out.extend_from_slice(tls.version.as_bytes());
     out.push(b'"');
     if let Some(sni) = tls.sni {
-        put_text(out, "sni", sni.as_bytes(), LIMITS.name);
+        put_text(out, br#","sni":""#, sni.as_bytes(), LIMITS.name);
     }
     out.push(b'}');
 }
 
 /// A word of ours: nothing in it needs an escape.
-fn put_word(out: &mut Vec<u8>, key: &str, word: &'static str) {
-    put_key(out, key);
-    out.push(b'"');
+fn put_word(out: &mut Vec<u8>, key: &[u8], word: &'static str) {
+    out.extend_from_slice(key);
     out.extend_from_slice(word.as_bytes());
     out.push(b'"');
 }
 
-fn put_text(out: &mut Vec<u8>, key: &str, text: &[u8], limit: usize) {
-    put_key(out, key);
-    out.push(b'"');
+/// `key` with all that stands between the value before it and its own first letter: one copy
+/// instead of four.
+fn put_text(out: &mut Vec<u8>, key: &[u8], text: &[u8], limit: usize) {
+    out.extend_from_slice(key);
     Escape::Json.put(out, text, limit);
     out.push(b'"');
 }
 
-fn put_number(out: &mut Vec<u8>, key: &str, number: u64) {
-    put_key(out, key);
+fn put_number(out: &mut Vec<u8>, key: &[u8], number: u64) {
+    out.extend_from_slice(key);
     put_integer(out, number);
 }
 
-fn put_bool(out: &mut Vec<u8>, key: &str, value: bool) {
-    put_key(out, key);
+fn put_bool(out: &mut Vec<u8>, key: &[u8], value: bool) {
+    out.extend_from_slice(key);
     out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
-fn put_key(out: &mut Vec<u8>, key: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
 }
 
 fn put_integer(out: &mut Vec<u8>, number: u64) {
@@ -224,20 +215,6 @@ fn put_fraction(out: &mut Vec<u8>, fraction: u64, mut unit: u64) {
 /// The last decimal digit of `n`.
 fn digit(n: u64) -> u8 {
     b'0' + (n % 10) as u8
-}
-
-fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                put_integer(out, u64::from(octet));
-            }
-        }
-        IpAddr::V6(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
-    }
 }
 
 /// `10/Oct/2000:13:55:36 +0000`. The calendar is Howard Hinnant's `civil_from_days`, with years

@@ -123,6 +123,8 @@ mod tests {
             while threads.iter().any(|thread| !thread.is_finished()) {
                 total += sum(&numbers);
             }
+            // The scope waits for the closures alone, a join for the threads' own values too.
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         total += sum(&numbers) + sum(&numbers);
         assert_eq!(total, 8000);

@@ -10,8 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
@@ -20,8 +19,8 @@ use super::Address;
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Stream {
-    Tcp(TokioIo<TcpStream>),
-    Unix(TokioIo<UnixStream>),
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// Connects within the time given.
@@ -45,7 +44,7 @@ async fn tcp(host: &str, port: u16) -> io::Result<Stream> {
             Ok(stream) => {
                 // Heads and bodies are written whole: waiting for more would only add latency.
                 stream.set_nodelay(true)?;
-                return Ok(Stream::Tcp(TokioIo::new(stream)));
+                return Ok(Stream::Tcp(stream));
             }
             Err(error) => last = error,
         }
@@ -54,14 +53,14 @@ async fn tcp(host: &str, port: u16) -> io::Result<Stream> {
 }
 
 async fn unix(path: &Path) -> io::Result<Stream> {
-    Ok(Stream::Unix(TokioIo::new(UnixStream::connect(path).await?)))
+    Ok(Stream::Unix(UnixStream::connect(path).await?))
 }
 
-impl Read for Stream {
+impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
@@ -70,7 +69,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl AsyncWrite for Stream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -131,7 +130,7 @@ mod tests {
             let Stream::Tcp(io) = connect(&tcp_address(host, port), SOON).await.unwrap() else {
                 panic!("a TCP address made another stream");
             };
-            assert!(io.inner().nodelay().unwrap());
+            assert!(io.nodelay().unwrap());
         }
     }
 

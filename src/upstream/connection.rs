@@ -1,128 +1,160 @@
 //! One HTTP/1.1 connection to an endpoint, driven by whoever uses it.
 //!
-//! Owns the socket, hyper's protocol state and one timer. There is no task behind a connection: the
-//! exchange that holds it polls it in place, so a request wakes no other task and dropping the
-//! exchange closes the socket. An idle connection is polled by nobody; [`Connection::settle`] looks
-//! at it when it is put away, taken out or swept.
-//!
-//! Trusts nothing of the endpoint: heads are capped, and interim responses are counted, because
-//! hyper alone would read them for ever.
+//! Owns the socket, the request that is being sent, the response that is being received, and one
+//! timer. There is no task behind a connection: the exchange that holds it polls it in place, so a
+//! request wakes no other task and dropping the exchange closes the socket. An idle connection is
+//! polled by nobody; [`Connection::settle`] looks at it when it is put away, taken out or swept.
 
-use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response};
+use hyper::Response;
+use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::{Stream, connect};
+use super::receiving::{Ended, Receiving};
+use super::sending::{Message, Sending};
 use super::{Endpoint, Upstream};
 use crate::telemetry::labels::{PooledState, UpstreamFault};
 use crate::telemetry::metrics::UpstreamConnection;
 
 /// An open connection that sends requests with bodies of type `B`.
 #[derive(Debug)]
-pub struct Connection<B: Body + 'static> {
-    sender: SendRequest<B>,
-    /// `None` once the protocol has ended: dropping the driver is what gives an unsent request back.
-    driver: Option<http1::Connection<Stream, B>>,
-    /// What the driver ended with.
-    failure: Option<hyper::Error>,
+pub struct Connection<B> {
+    stream: Stream,
+    /// The request of the exchange under way.
+    sending: Option<Sending<B>>,
+    /// Sending failed: what the endpoint still says counts, but it is the last.
+    deaf: bool,
+    receiving: Receiving,
     /// One timer for the connection's life: moving it later is far cheaper than making a new one.
     timer: Pin<Box<Sleep>>,
-    interim: Arc<AtomicUsize>,
     endpoint: u64,
     gauge: UpstreamConnection,
     open: Open,
 }
 
+/// Why an exchange on a connection came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken<E> {
+    /// The request's body failed.
+    Body(E),
+    /// The connection ended, or could not be read or written.
+    Closed,
+    /// The request's body is longer or shorter than its head says.
+    Length,
+    /// The response is not HTTP/1.1, or can be read in two ways.
+    Malformed,
+}
+
+/// A piece of a response's body, or why there is none.
+pub type NextFrame<E> = Result<Frame<Bytes>, Broken<E>>;
+
 /// Counts an open connection in its upstream.
 #[derive(Debug)]
 struct Open(Arc<Upstream>);
 
-/// Largest head of a response, and largest piece of a body that is read at once: 64 KiB, eight
-/// times what nginx takes by default, and still little for each of a thousand slow clients.
-const BUFFER: usize = 64 * 1024;
-
-impl<B> Connection<B>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
     /// Connects to an endpoint of `upstream` within its connect timeout.
     ///
     /// # Errors
     /// What the system said; [`io::ErrorKind::TimedOut`] when the time was over.
     pub async fn open(upstream: &Arc<Upstream>, endpoint: &Endpoint) -> io::Result<Box<Self>> {
         let stream = connect(endpoint.address(), upstream.timeouts().connect).await?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER).max_header_size(BUFFER);
-        // hyper's handshake does no I/O for HTTP/1.
-        let (sender, driver) = builder.handshake(stream).await.map_err(io::Error::other)?;
         upstream.open.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(Self {
-            sender,
-            driver: Some(driver),
-            failure: None,
+            stream,
+            sending: None,
+            deaf: false,
+            receiving: Receiving::new(),
             timer: Box::pin(sleep(upstream.timeouts().response)),
-            interim: Arc::new(AtomicUsize::new(0)),
             endpoint: endpoint.id(),
             gauge: upstream.connected(),
             open: Open(Arc::clone(upstream)),
         }))
     }
 
-    /// Hands the request over; nothing moves until [`Connection::drive`] is called.
-    ///
-    /// The future ends with the response's head, or with an error that holds the request if no
-    /// byte of it was written.
-    pub fn send(
-        &mut self,
-        mut request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + Send + use<B>
-    {
-        self.interim.store(0, Ordering::Relaxed);
-        let interim = Arc::clone(&self.interim);
-        hyper::ext::on_informational(&mut request, move |_| {
-            interim.fetch_add(1, Ordering::Relaxed);
-        });
-        self.sender.try_send_request(request)
+    /// Begins an exchange; nothing moves until [`Connection::poll_head`] is called.
+    pub fn send(&mut self, message: Message<B>) {
+        self.sending = Some(Sending::new(message));
+        self.receiving.begin();
     }
 
-    /// Moves bytes in both directions as far as they go without waiting.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && let Poll::Ready(end) = Pin::new(driver).poll(cx)
-        {
-            self.driver = None;
-            self.failure = end.err();
+    /// Sends the request as far as that goes without waiting, and waits for the response's head.
+    ///
+    /// # Errors
+    /// Why there will be none. [`Connection::take_back`] tells what became of the request.
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<()>, Broken<B::Error>>> {
+        self.drive(cx)?;
+        let to_head = self.sending.as_ref().is_some_and(Sending::to_head);
+        let head = self.receiving.poll_head(&mut self.stream, to_head, cx);
+        head.map(|head| head.map_err(Broken::from))
+    }
+
+    /// The next piece of the response's body; `None` behind the last. What is left of the request
+    /// goes on being sent.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<NextFrame<B::Error>>> {
+        self.drive(cx)?;
+        let frame = self.receiving.poll_frame(&mut self.stream, cx);
+        frame.map(|frame| frame.map(|frame| frame.map_err(Broken::from)))
+    }
+
+    /// Sends what can be sent now.
+    ///
+    /// An endpoint that stops reading may still have an answer, such as 413: only a body that fails
+    /// is an error here.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Broken<B::Error>> {
+        let Some(sending) = self.sending.as_mut().filter(|_| !self.deaf) else { return Ok(()) };
+        if sending.is_complete() {
+            return Ok(());
         }
+        match sending.poll(&mut self.stream, cx) {
+            Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
+            Poll::Ready(Err(Broken::Closed)) => {
+                self.deaf = true;
+                Ok(())
+            }
+            Poll::Ready(Err(broken)) => Err(broken),
+        }
+    }
+
+    /// Whether the response has no byte left.
+    pub fn is_answered(&self) -> bool {
+        self.receiving.is_complete()
+    }
+
+    /// Bytes of the response's body that are still to come, where that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        self.receiving.length()
+    }
+
+    /// The request of a broken exchange, whole, unless some of its body is spent; and whether a byte
+    /// of it has left, so that the endpoint may have acted on it.
+    pub fn take_back(&mut self) -> Option<(Message<B>, bool)> {
+        let sending = self.sending.take()?;
+        let begun = sending.has_begun();
+        sending.into_message().map(|message| (message, begun))
     }
 
     /// Whether the connection is between two requests and open, as far as is known now.
     pub fn settle(&mut self) -> bool {
+        let sent = !self.deaf && self.sending.as_ref().is_none_or(Sending::is_complete);
+        if !sent || !self.receiving.is_settled() {
+            return false;
+        }
+        self.sending = None;
         // Nobody waits for an idle connection, and a waker left behind would keep a task alive.
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.driver.is_some() && self.sender.is_ready()
-    }
-
-    /// What broke the connection, if it is broken.
-    pub fn failure(&self) -> Option<&hyper::Error> {
-        self.failure.as_ref()
-    }
-
-    /// Interim (1xx) responses since the request was sent.
-    pub fn interim(&self) -> usize {
-        self.interim.load(Ordering::Relaxed)
+        self.receiving.is_quiet(&mut self.stream, &mut Context::from_waker(Waker::noop()))
     }
 
     /// Sets the one timer to go off after `time` from now.
@@ -156,6 +188,15 @@ where
     /// The id of the endpoint it leads to.
     pub fn endpoint(&self) -> u64 {
         self.endpoint
+    }
+}
+
+impl<E> From<Ended> for Broken<E> {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Closed => Self::Closed,
+            Ended::Malformed => Self::Malformed,
+        }
     }
 }
 

@@ -3,13 +3,16 @@
 //! Owns the addresses an application is reached at, the count of requests in flight to each, and
 //! the idle connections that a worker keeps. Knows nothing of routes or tokens and sends what it is
 //! given; [`crate::proxy`] decides what that is. An endpoint's bytes are not trusted here either:
-//! they reach [`crate::proxy`] only after hyper has parsed them.
+//! they reach [`crate::proxy`] only as a head and a body that can be read in one way.
 
 pub mod balance;
 pub mod connect;
 pub mod connection;
 pub mod endpoint;
+mod framing;
 pub mod pool;
+mod receiving;
+mod sending;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +21,7 @@ use std::time::Duration;
 pub use balance::Balance;
 use balance::Balancer;
 pub use endpoint::{Address, Endpoint};
+pub use sending::Message;
 
 use crate::telemetry::ids::UpstreamId;
 use crate::telemetry::labels::{PooledState, UpstreamFault};

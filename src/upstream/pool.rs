@@ -7,7 +7,6 @@
 //! it for no longer than a look-up.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::error::Error;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -23,14 +22,14 @@ use crate::telemetry::labels::PooledState;
 
 /// The idle connections of one worker, by upstream.
 #[derive(Debug)]
-pub struct Pools<B: Body + 'static> {
+pub struct Pools<B> {
     idle: Mutex<BTreeMap<u64, VecDeque<Idle<B>>>>,
     workers: NonZeroUsize,
 }
 
 /// A connection that waits; the newest stand at the back of their queue.
 #[derive(Debug)]
-struct Idle<B: Body + 'static> {
+struct Idle<B> {
     connection: Box<Connection<B>>,
     since: Instant,
 }
@@ -38,17 +37,13 @@ struct Idle<B: Body + 'static> {
 /// A connection in use with the count of its request: dropped, the connection is closed; given
 /// back, the next request may use it.
 #[derive(Debug)]
-pub(crate) struct Lease<B: Body + 'static> {
+pub(crate) struct Lease<B> {
     pub(crate) connection: Box<Connection<B>>,
     pools: Arc<Pools<B>>,
     _in_flight: InFlight,
 }
 
-impl<B> Pools<B>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl<B: Body<Data = Bytes> + Unpin> Pools<B> {
     /// An empty pool for one of `workers` workers, each of which keeps an equal share of an
     /// upstream's idle connections: a shared count would be one more contended cache line.
     pub fn new(workers: NonZeroUsize) -> Self {
@@ -127,11 +122,7 @@ where
     }
 }
 
-impl<B> Lease<B>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl<B: Body<Data = Bytes> + Unpin> Lease<B> {
     pub(crate) fn new(
         connection: Box<Connection<B>>,
         in_flight: InFlight,
