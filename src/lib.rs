@@ -37,6 +37,7 @@ pub mod route;
 pub mod server;
 pub mod shutdown;
 pub mod snapshot;
+pub mod state_dir;
 pub mod static_files;
 pub mod telemetry;
 pub mod tls;

@@ -66,6 +66,9 @@ pub(crate) fn needs_restart(running: &Config, loaded: &Loaded) -> Vec<Diagnostic
     if running.server.workers != next.server.workers {
         refuse("server.workers", None);
     }
+    if running.server.state_dir.value != next.server.state_dir.value {
+        refuse("server.state_dir", Some(next.server.state_dir.span.clone()));
+    }
     if running.admin.address.value != next.admin.address.value {
         refuse("admin.address", Some(next.admin.address.span.clone()));
     }
@@ -158,6 +161,7 @@ mod tests {
         assert!(refused("").is_empty());
         assert!(refused("[server]\nidle_timeout = \"1s\"\n[cache]\ntokens = 1").is_empty());
         assert_eq!(refused("[server]\nworkers = 3"), ["server.workers"]);
+        assert_eq!(refused("[server]\nstate_dir = \"/state\""), ["server.state_dir"]);
         assert_eq!(refused("[admin]\naddress = \"127.0.0.1:9181\""), ["admin.address"]);
         for log in ["level = \"warn\"", "format = \"json\"", "access = \"off\""] {
             assert_eq!(refused(&format!("[log]\n{log}")), ["log"]);

@@ -45,6 +45,9 @@ table! {
         request_id: Spanned<String>, default("X-Request-Id");
         /// Room for buffered bodies, in all. When it is full: 503.
         spool: Spool, default({});
+        /// The folder in which the last good key sets and revocations survive a restart; created
+        /// if it does not exist. Empty: they are not kept. A change needs a restart.
+        state_dir: Spanned<Folder>, default("");
     }
 }
 

@@ -26,7 +26,6 @@ const KEYS: &[&str] = &[
     "route.timeout",
     "route.websocket",
     "server.compress",
-    "server.state_dir",
     "server.trusted_proxies",
     "upstream.buffer_requests",
     "upstream.eject",
@@ -77,7 +76,7 @@ mod tests {
         // A shorter list needs code that honours what left it; a longer one an issue that says so.
         assert_eq!(
             (KEYS.len(), VALUES.iter().map(|(_, known)| known.len()).sum::<usize>()),
-            (34, 13)
+            (33, 13)
         );
         assert!(key("route.cors") && !key("route.path"));
         assert!(value("upstream.balance", "hash:ip") && !value("upstream.balance", "round_robin"));

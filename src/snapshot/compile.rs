@@ -13,7 +13,7 @@ use super::issuers::Issuers;
 use super::listeners::{self, ListenerSpec};
 use super::plan::{Action, Destination, ErrorFormat, RoutePlan};
 use super::upstreams::Upstreams;
-use super::{Snapshot, check, issuers, routes};
+use super::{Snapshot, check, issuers, routes, state_dir};
 use crate::auth::{ErrorStyle, Guarded, Policy, TokenCache};
 use crate::clock::Clock;
 use crate::config::{
@@ -24,6 +24,7 @@ use crate::http::{Asserted, HeadLimits, UnderscorePolicy};
 use crate::keys::KeySet;
 use crate::proxy::{Proxy, Spool};
 use crate::route::{Matcher, PathPattern, Table};
+use crate::state_dir::StateDir;
 use crate::static_files::{self, Files, FilesError};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub tickets: Arc<Tickets>,
     /// This gateway's name in `Via`, the same over reloads.
     pub via: Via,
+    /// Whether it is compiled for looking only: then nothing is created on disk.
+    pub offline: bool,
 }
 
 /// A snapshot, with what is bound and started but not part of it.
@@ -67,6 +70,7 @@ pub fn compile(
         previous,
         surroundings,
         slots: HashMap::new(),
+        state_dir: None,
         key_sets: Vec::new(),
         diagnostics: Vec::new(),
     };
@@ -94,6 +98,8 @@ pub(super) struct Compiling<'a> {
     pub(super) previous: Option<&'a Snapshot>,
     pub(super) surroundings: &'a Surroundings,
     slots: HashMap<String, usize>,
+    /// Where state is kept, if it is.
+    pub(super) state_dir: Option<Arc<StateDir>>,
     /// Issuer, fingerprint and key set, for the next reload to adopt.
     pub(super) key_sets: Vec<(String, u64, Arc<KeySet>)>,
     diagnostics: Vec<Diagnostic>,
@@ -121,6 +127,7 @@ impl Compiling<'_> {
     fn run(&mut self) -> Option<(Snapshot, Vec<ListenerSpec>)> {
         let config = self.config;
         let listeners = listeners::compile(self);
+        self.state_dir = state_dir::open(self);
         let mut issuers = Issuers::compile(self);
         let upstreams = Upstreams::compile(self);
         let mut matchers = Vec::new();
@@ -162,6 +169,7 @@ impl Compiling<'_> {
             via: self.surroundings.via.clone(),
             spool: self.spool(),
             tokens: self.tokens(),
+            state_dir: self.state_dir.clone(),
             issuer_ids: issuers
                 .iter()
                 .map(|one| self.surroundings.metrics.issuer(one.name()))
@@ -375,7 +383,7 @@ impl Surroundings {
     /// # Errors
     /// The system gave no random bytes for the ticket keys.
     pub fn offline() -> Result<Self, String> {
-        Self::new(Metrics::new(), Clock::system())
+        Ok(Self { offline: true, ..Self::new(Metrics::new(), Clock::system())? })
     }
 
     /// With fresh ticket keys and a fresh name in `Via`.
@@ -392,6 +400,7 @@ impl Surroundings {
             clock,
             tickets: Arc::new(tickets),
             via: Via::new(&format!("portcullis-{own}")),
+            offline: false,
         })
     }
 }

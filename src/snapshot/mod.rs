@@ -14,6 +14,7 @@ mod listeners;
 pub mod plan;
 mod routes;
 mod state;
+mod state_dir;
 #[cfg(test)]
 mod tests;
 mod upstreams;
@@ -35,6 +36,7 @@ use crate::http::headers::{Asserted, UnderscorePolicy};
 use crate::keys::KeySet;
 use crate::proxy::Spool;
 use crate::route::{Found, Matcher, Table};
+use crate::state_dir::StateDir;
 use crate::telemetry::ids::IssuerId;
 use crate::upstream::Upstream;
 
@@ -67,6 +69,8 @@ pub struct Snapshot {
     via: Via,
     spool: Arc<Spool>,
     tokens: Arc<TokenCache>,
+    /// Where state is kept, if it is; the next reload adopts it.
+    state_dir: Option<Arc<StateDir>>,
     /// Issuer, fingerprint and key set, for the next reload to adopt.
     key_sets: Vec<(String, u64, Arc<KeySet>)>,
 }

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod overlaps;
+mod state_dir;
 
 use std::path::Path;
 
