@@ -42,4 +42,5 @@ pub mod static_files;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+pub mod watched_file;
 pub mod worker;
