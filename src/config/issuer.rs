@@ -23,9 +23,13 @@ table! {
         iss as "iss": Option<AnyIssuer>, optional("the `url`");
         /// Key source: a JWK set at this URL.
         jwks_url: Option<Spanned<String>>, optional("discovery");
-        /// Key source: a file that holds a JWK set.
+        /// Key source: a JWK set, as a string of JSON. Keys that may not be used are skipped.
+        jwks: Option<Spanned<String>>, optional("discovery");
+        /// Key source: a file that holds a JWK set. A changed file is picked up by itself; a bad
+        /// one keeps the last good keys.
         jwks_file: Option<Spanned<PathBuf>>, optional("discovery");
         /// Key source: a PEM file with a public key or certificate, or a list of them.
+        /// Changed files are picked up by themselves; a bad one keeps the last good keys.
         public_key: Option<OneOrMany<Spanned<PathBuf>>>, optional("discovery");
         /// Key source: the shared secret of HMAC signatures. Weak ones are refused.
         secret: Option<Spanned<Secret>>, optional("discovery");

@@ -1,4 +1,4 @@
-//! One fetch of an issuer's keys: by HTTP, by discovery and HTTP, or from a file.
+//! One fetch of an issuer's keys: by HTTP, by discovery and HTTP, or from files.
 //!
 //! Owns the bounds of what an issuer may send: one connection a request, no redirects, no content
 //! codings, 512 KiB, and a deadline that the caller sets over all of it. Trusts the issuer's
@@ -7,7 +7,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +21,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
+use super::files::Files;
 use super::jwks::{self, Parsed};
+use super::pem::KeyError;
 use super::source::{Origin, Plain, RefreshSettings, Url, UrlError};
 
-/// The largest document taken from an issuer, in bytes.
-pub(super) const MAX_DOCUMENT: usize = 512 * 1024;
+/// The largest document taken from an issuer or from a file, in bytes.
+pub const MAX_DOCUMENT: usize = 512 * 1024;
 
 /// The largest response head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -44,6 +45,8 @@ pub(super) enum Fetched {
     Keys { parsed: Parsed, max_age: Option<Duration> },
     /// The issuer says that its document is still what it was.
     NotModified { max_age: Option<Duration> },
+    /// The files are what they were at the last look, good or bad.
+    Same,
 }
 
 /// Why a fetch brought no keys.
@@ -67,8 +70,10 @@ pub enum FetchError {
     NotAKeySet,
     /// Reading it hit a fault of Portcullis itself.
     Panicked,
-    /// The file could not be read.
-    Read(io::Error),
+    /// A PEM file.
+    Pem(KeyError),
+    /// A file could not be read.
+    Read(Arc<io::Error>),
     /// A redirect: keys come from where the configuration says, or not at all.
     Redirected,
     /// Any other answer than 200.
@@ -93,6 +98,7 @@ impl fmt::Display for FetchError {
             Self::NoUsableKeys => f.write_str("no usable key in the set"),
             Self::NotAKeySet => f.write_str("not a JSON Web Key Set"),
             Self::Panicked => f.write_str("a fault of Portcullis itself"),
+            Self::Pem(error) => error.fmt(f),
             Self::Read(error) => write!(f, "unreadable: {error}"),
             Self::Redirected => f.write_str("a redirect, and none is followed"),
             Self::Status(status) => write!(f, "answered {}", status.as_u16()),
@@ -107,8 +113,18 @@ impl std::error::Error for FetchError {}
 
 /// The fetching side of one key set, with what it remembers from fetch to fetch.
 #[derive(Debug)]
-pub(super) struct Fetcher {
-    origin: Origin,
+pub(super) struct Fetcher(Way);
+
+#[derive(Debug)]
+enum Way {
+    Discovery { issuer_url: String, url: Url, remote: Remote },
+    Files(Files),
+    Jwks { url: Url, remote: Remote },
+}
+
+/// How an issuer is asked over the network.
+#[derive(Debug)]
+struct Remote {
     connector: Connector,
     /// Where an issuer that is itself reached by plain http may send us.
     plain: Plain,
@@ -118,32 +134,40 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(origin: Origin, settings: &RefreshSettings) -> Self {
-        let moved = match &origin {
-            Origin::Discovery { url, .. } | Origin::Jwks(url) => {
-                settings.connect_to.clone().map(|target| (url.clone(), target))
-            }
-            Origin::File(_) => None,
+        let remote = |url: &Url| Remote {
+            connector: Connector {
+                tls: settings.tls.clone(),
+                moved: settings.connect_to.clone().map(|target| (url.clone(), target)),
+            },
+            plain: if settings.allow_http { Plain::Anywhere } else { Plain::Loopback },
+            etag: None,
         };
-        let connector = Connector { tls: Arc::clone(&settings.tls), moved };
-        let plain = if settings.allow_http { Plain::Anywhere } else { Plain::Loopback };
-        Self { origin, connector, plain, etag: None }
+        Self(match origin {
+            Origin::Discovery { issuer_url, url } => {
+                Way::Discovery { remote: remote(&url), issuer_url, url }
+            }
+            Origin::Files(format, paths) => Way::Files(Files::new(format, paths)),
+            Origin::Jwks(url) => Way::Jwks { remote: remote(&url), url },
+        })
     }
 
     /// Fetches once. Unbounded in time: the caller sets the deadline.
     pub(super) async fn fetch(&mut self) -> Result<Fetched, FetchError> {
-        match self.origin.clone() {
-            Origin::Discovery { issuer_url, url } => {
-                let jwks_url = self.discover(&issuer_url, &url).await?;
-                self.fetch_jwks(jwks_url).await
+        match &mut self.0 {
+            Way::Discovery { issuer_url, url, remote } => {
+                let jwks_url = remote.discover(issuer_url, url).await?;
+                remote.fetch_jwks(jwks_url).await
             }
-            Origin::File(path) => {
-                let document = read_file(path.as_path()).await?;
-                Ok(Fetched::Keys { parsed: parse(&document)?, max_age: None })
-            }
-            Origin::Jwks(url) => self.fetch_jwks(url).await,
+            Way::Files(files) => match files.look().await {
+                Some(looked) => Ok(Fetched::Keys { parsed: looked?, max_age: None }),
+                None => Ok(Fetched::Same),
+            },
+            Way::Jwks { url, remote } => remote.fetch_jwks(url.clone()).await,
         }
     }
+}
 
+impl Remote {
     async fn fetch_jwks(&mut self, url: Url) -> Result<Fetched, FetchError> {
         let known = self.etag.as_ref().filter(|(of, _)| *of == url).map(|(_, etag)| etag.clone());
         let asked_for_changes = known.is_some();
@@ -189,28 +213,6 @@ fn parse(document: &[u8]) -> Result<Parsed, FetchError> {
     if parsed.keys.is_empty() { Err(FetchError::NoUsableKeys) } else { Ok(parsed) }
 }
 
-async fn read_file(path: &Path) -> Result<Vec<u8>, FetchError> {
-    let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || read_regular(&path)).await;
-    match read {
-        Ok(result) => result,
-        Err(stopped) => Err(FetchError::Read(io::Error::other(stopped))),
-    }
-}
-
-fn read_regular(path: &Path) -> Result<Vec<u8>, FetchError> {
-    use io::Read as _;
-    // Opening a FIFO would hold a thread for ever.
-    if !std::fs::metadata(path).map_err(FetchError::Read)?.is_file() {
-        return Err(FetchError::Read(io::Error::other("not a regular file")));
-    }
-    let file = std::fs::File::open(path).map_err(FetchError::Read)?;
-    let mut document = Vec::new();
-    let limit = MAX_DOCUMENT as u64 + 1;
-    file.take(limit).read_to_end(&mut document).map_err(FetchError::Read)?;
-    if document.len() > MAX_DOCUMENT { Err(FetchError::TooLarge) } else { Ok(document) }
-}
-
 /// `max-age` of Cache-Control; zero where it forbids storing (RFC 9111 section 5.2.2).
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let mut found = None;
@@ -232,7 +234,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 /// Opens one connection for each request: fetches are minutes apart.
 #[derive(Debug)]
 struct Connector {
-    tls: Arc<rustls::ClientConfig>,
+    tls: Option<Arc<rustls::ClientConfig>>,
     /// A server, and where it is reached instead.
     moved: Option<(Url, String)>,
 }
@@ -245,7 +247,8 @@ impl Connector {
         }
         let name = ServerName::try_from(url.host.clone())
             .map_err(|invalid| FetchError::Tls(io::Error::other(invalid)))?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
+        let no_roots = || FetchError::Tls(io::Error::other("nobody is trusted"));
+        let connector = tokio_rustls::TlsConnector::from(self.tls.clone().ok_or_else(no_roots)?);
         let stream = connector.connect(name, tcp).await.map_err(FetchError::Tls)?;
         send(stream, url, etag).await
     }

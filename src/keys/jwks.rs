@@ -92,6 +92,8 @@ pub struct Parsed {
     pub keys: Vec<Key>,
     /// All others, by position.
     pub skipped: Vec<Skipped>,
+    /// The usable keys' public members and nothing else, in the same order: what may be kept.
+    pub published: Vec<Value>,
 }
 
 /// The bytes are no JWKS at all (RFC 7517 section 5): no JSON, or no `keys` array.
@@ -126,16 +128,26 @@ pub fn parse_set(bytes: &[u8]) -> Result<Parsed, NotAKeySet> {
     let ambiguous: Vec<bool> =
         found.iter().map(|(_, key)| found.iter().any(|(_, other)| key.conflicts(other))).collect();
     let mut keys = Vec::with_capacity(found.len());
+    let mut published = Vec::with_capacity(found.len());
     for ((index, key), ambiguous) in found.into_iter().zip(ambiguous) {
         if ambiguous {
             let kid = key.kid().map(str::to_owned);
             skipped.push(Skipped { index, kid, reason: SkipReason::DuplicateKid });
         } else {
+            published.extend(entries.get(index).map(public_members));
             keys.push(key);
         }
     }
     skipped.sort_by_key(|skipped| skipped.index);
-    Ok(Parsed { keys, skipped })
+    Ok(Parsed { keys, skipped, published })
+}
+
+/// The members that [`parse`] makes a verifying key of, and no private one.
+const PUBLIC_MEMBERS: [&str; 8] = ["kty", "kid", "alg", "crv", "x", "y", "n", "e"];
+
+fn public_members(entry: &Value) -> Value {
+    let member = |name: &str| Some((name.to_owned(), entry.get(name)?.clone()));
+    Value::Object(PUBLIC_MEMBERS.iter().filter_map(|name| member(name)).collect())
 }
 
 fn shown_kid(entry: &Value) -> Option<String> {

@@ -8,12 +8,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use super::fetch::FetchError;
-use super::jwks::Skipped;
+use super::jwks::{Parsed, Skipped};
 use super::refresher::{self, Joined, Remote};
 use super::source::{RefreshSettings, Source, SourceError};
 use super::{Algorithm, Key};
@@ -52,6 +53,8 @@ pub struct KeySet {
     good_until: AtomicU64,
     remote: Option<Remote>,
     started: AtomicBool,
+    /// Of a set that never changes: the keys in it that may not be used.
+    unused: Vec<Skipped>,
 }
 
 const FOREVER: u64 = u64::MAX;
@@ -59,11 +62,17 @@ const FOREVER: u64 = u64::MAX;
 impl KeySet {
     /// A set that never changes: keys written in the configuration.
     pub fn fixed(keys: Vec<Key>) -> Arc<Self> {
+        Self::written(Parsed { keys, ..Parsed::default() })
+    }
+
+    /// A set that never changes, some of whose keys may not be used.
+    pub fn written(parsed: Parsed) -> Arc<Self> {
         Arc::new(Self {
-            keys: ArcSwap::from_pointee(keys.into_iter().map(Arc::new).collect()),
+            keys: ArcSwap::from_pointee(parsed.keys.into_iter().map(Arc::new).collect()),
             good_until: AtomicU64::new(FOREVER),
             remote: None,
             started: AtomicBool::new(true),
+            unused: parsed.skipped,
         })
     }
 
@@ -85,7 +94,17 @@ impl KeySet {
             good_until: AtomicU64::new(0),
             remote: Some(Remote::new(source, settings, clock, metrics, issuer)?),
             started: AtomicBool::new(false),
+            unused: Vec::new(),
         }))
+    }
+
+    /// With keys that loading has read already, from the files that are watched from now on.
+    #[must_use]
+    pub fn holding(self: Arc<Self>, parsed: Parsed) -> Arc<Self> {
+        if let Some(remote) = &self.remote {
+            remote.hold(&self, parsed);
+        }
+        self
     }
 
     /// Starts fetching on `control`, at once and then for as long as the set exists. Starting it
@@ -154,10 +173,8 @@ impl KeySet {
     /// Whether the keys may be trusted now; asked on every token-cache hit too.
     pub fn usable(&self) -> bool {
         let until = self.good_until.load(Ordering::Acquire);
-        match &self.remote {
-            Some(remote) if until != FOREVER => remote.now().as_millis() < until,
-            Some(_) | None => until == FOREVER,
-        }
+        until == FOREVER
+            || self.remote.as_ref().is_some_and(|remote| remote.now().as_millis() < until)
     }
 
     /// Whether the first fetch is still to end, well or not.
@@ -170,7 +187,13 @@ impl KeySet {
     pub fn status(&self) -> KeySetStatus {
         let keys = self.keys.load().iter().map(Arc::clone).collect();
         let remote = self.remote.as_ref().map(Remote::status);
-        KeySetStatus { keys, usable: self.usable(), remote }
+        let freshness = match &remote {
+            _ if !self.usable() => Freshness::Unavailable,
+            None => Freshness::Fixed,
+            Some(remote) if remote.last_error.is_some() => Freshness::Stale,
+            Some(_) => Freshness::Fresh,
+        };
+        KeySetStatus { keys, freshness, unused: self.unused.clone(), remote }
     }
 
     pub(super) fn remote_part(&self) -> Option<&Remote> {
@@ -179,7 +202,7 @@ impl KeySet {
 
     /// Replaces the keys. Those that are the same again stay, so that what was verified with them
     /// stays valid; those that are gone are retired.
-    pub(super) fn install(&self, keys: Vec<Key>, good_until: UnixTime) -> Change {
+    pub(super) fn install(&self, keys: Vec<Key>, good_until: Option<UnixTime>) -> Change {
         let old = self.keys.load_full();
         let new: Vec<Arc<Key>> = keys
             .into_iter()
@@ -200,9 +223,20 @@ impl KeySet {
         change
     }
 
-    /// The keys were confirmed: they count longer.
-    pub(super) fn keep_until(&self, good_until: UnixTime) {
-        self.good_until.store(good_until.as_millis().min(FOREVER - 1), Ordering::Release);
+    /// The keys were confirmed: they count longer; until further notice, if there is no limit.
+    pub(super) fn keep_until(&self, good_until: Option<UnixTime>) {
+        let until = good_until.map_or(FOREVER, |until| until.as_millis().min(FOREVER - 1));
+        self.good_until.store(until, Ordering::Release);
+    }
+
+    /// Sets a limit to keys that have none so far.
+    ///
+    /// # Concurrency
+    /// Only the refresher moves the deadline, and it does one thing after the other.
+    pub(super) fn keep_at_most_until(&self, until: UnixTime) {
+        if self.good_until.load(Ordering::Acquire) == FOREVER {
+            self.keep_until(Some(until));
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -241,10 +275,37 @@ impl Drop for KeySet {
 pub struct KeySetStatus {
     /// The keys that count, or would if they were not too old.
     pub keys: Vec<Arc<Key>>,
-    /// [`KeySet::usable`].
-    pub usable: bool,
+    /// How far they may be trusted.
+    pub freshness: Freshness,
+    /// Of a set in the configuration: the keys in it that may not be used.
+    pub unused: Vec<Skipped>,
     /// How fetching goes; none for keys of the configuration.
     pub remote: Option<RemoteStatus>,
+}
+
+/// How far the keys of a set may be trusted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Written in the configuration.
+    Fixed,
+    /// The last fetch, or the last look at the files, was good.
+    Fresh,
+    /// It failed; the keys before it go on for `stale_for`.
+    Stale,
+    /// There are none, or they are too old.
+    Unavailable,
+}
+
+impl Freshness {
+    /// The word on the admin address.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// How the fetching of a key set goes.
@@ -252,9 +313,11 @@ pub struct KeySetStatus {
 pub struct RemoteStatus {
     /// Why the last fetch failed, if it did.
     pub last_error: Option<Arc<FetchError>>,
+    /// How long ago keys were last read or confirmed.
+    pub age: Option<Duration>,
     /// When keys were last read or confirmed.
     pub last_success: Option<UnixTime>,
-    /// When the next fetch is due; none while one is under way or before the first.
+    /// When the next fetch is due; none while one is under way, before the first, and for files.
     pub next_refresh: Option<UnixTime>,
     /// Entries of the issuer's set that are not used.
     pub skipped: Vec<Skipped>,

@@ -10,6 +10,7 @@
 
 mod algorithm;
 mod fetch;
+mod files;
 pub mod jwk;
 pub mod jwks;
 mod key_set;
@@ -21,9 +22,9 @@ mod source;
 mod weakness;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use fetch::FetchError;
+pub use fetch::{FetchError, MAX_DOCUMENT};
 pub use jwk::Key;
-pub use key_set::{Found, KeySet, KeySetStatus, MAX_CANDIDATES, RemoteStatus};
+pub use key_set::{Found, Freshness, KeySet, KeySetStatus, MAX_CANDIDATES, RemoteStatus};
 pub use pem::{KeyError, from_pem};
 pub use secret::{MIN_SECRET, WeakSecret, from_secret};
 pub use source::{Refresh, RefreshSettings, Source, SourceError, UrlError};

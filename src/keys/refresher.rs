@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::fetch::{FetchError, Fetched, Fetcher};
-use super::jwks::Skipped;
+use super::jwks::{Parsed, SkipReason, Skipped};
 use super::key_set::{KeySet, RemoteStatus};
 use super::source::{Origin, RefreshSettings, Source, SourceError};
 use crate::clock::{Clock, UnixTime};
@@ -24,8 +24,8 @@ use crate::telemetry::metrics::Metrics;
 /// How many requests may wait for one fetch: the one that asked for it and 64 others.
 pub(super) const MAX_WAITERS: usize = 65;
 
-/// How often a key file is read again.
-const FILE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often files are looked at.
+const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The fetching half of a key set.
 ///
@@ -120,6 +120,7 @@ impl Remote {
     pub(super) fn status(&self) -> RemoteStatus {
         let state = self.state.lock();
         RemoteStatus {
+            age: state.last_success.map(|at| self.now().since(at)),
             last_error: state.last_error.clone(),
             last_success: state.last_success,
             next_refresh: state.next_refresh,
@@ -161,10 +162,13 @@ impl Remote {
         self.state.lock().phase == Phase::Asked
     }
 
-    fn begin(&self) {
+    /// Says whether an unknown `kid` asked for it.
+    fn begin(&self) -> bool {
         let mut state = self.state.lock();
+        let asked = state.phase == Phase::Asked;
         state.phase = Phase::Fetching;
         state.next_refresh = None;
+        asked
     }
 
     /// Records how a fetch ended, lets the waiters go, and says when the next is due.
@@ -178,7 +182,7 @@ impl Remote {
                 if let Some(skipped) = success.skipped {
                     state.skipped = skipped;
                 }
-                self.renew_after(success.max_age)
+                self.settings.refresh.renew_after(success.max_age)
             }
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
@@ -186,21 +190,42 @@ impl Remote {
                 self.retry_after(state.failures)
             }
         };
-        let delay = with_jitter(delay);
+        let delay = if self.is_local() { FILE_INTERVAL } else { with_jitter(delay) };
         state.last_end = Some(self.clock.now());
-        state.next_refresh = Some(self.now().saturating_add(delay));
-        state.phase = Phase::Resting;
-        self.ended.send_modify(|ends| *ends = ends.wrapping_add(1));
+        state.next_refresh = Some(self.now().saturating_add(delay)).filter(|_| !self.is_local());
+        self.rest(&mut state);
         delay
     }
 
-    fn renew_after(&self, max_age: Option<Duration>) -> Duration {
-        match self.origin {
-            Origin::Discovery { .. } | Origin::Jwks(_) => {
-                self.settings.refresh.renew_after(max_age)
-            }
-            Origin::File(_) => FILE_INTERVAL,
+    /// Ends a look at files that brought nothing new. Only one that was asked for starts the
+    /// cool-down: otherwise looking every second would leave no room for any.
+    fn end_same(&self, asked: bool) -> Duration {
+        let mut state = self.state.lock();
+        if asked {
+            state.last_end = Some(self.clock.now());
         }
+        self.rest(&mut state);
+        FILE_INTERVAL
+    }
+
+    /// Lets the waiters go.
+    fn rest(&self, state: &mut State) {
+        state.phase = Phase::Resting;
+        self.ended.send_modify(|ends| *ends = ends.wrapping_add(1));
+    }
+
+    /// Whether the keys come from the operator's files, which cost nobody anything to look at.
+    fn is_local(&self) -> bool {
+        match self.origin {
+            Origin::Discovery { .. } | Origin::Jwks(_) => false,
+            Origin::Files(..) => true,
+        }
+    }
+
+    /// How long keys that were read at `at` count: an issuer's word ages, while a file is good as
+    /// long as it stands there, and begins to age when it turns bad.
+    pub(super) fn good_until(&self, at: UnixTime) -> Option<UnixTime> {
+        (!self.is_local()).then(|| at.saturating_add(self.settings.stale_for))
     }
 
     fn retry_after(&self, failures: u32) -> Duration {
@@ -208,11 +233,32 @@ impl Remote {
         self.settings.retry_first.saturating_mul(doubled).min(self.settings.retry_longest)
     }
 
+    /// Installs what loading read from the files.
+    pub(super) fn hold(&self, set: &KeySet, parsed: Parsed) {
+        let at = self.now();
+        set.install(parsed.keys, self.good_until(at));
+        self.metrics.jwks_success(self.issuer, at, set.len());
+        self.count_skipped(&parsed.skipped);
+        let mut state = self.state.lock();
+        state.last_success = Some(at);
+        state.skipped = parsed.skipped;
+    }
+
     fn observe_success(&self, set: &KeySet, success: &Success, result: FetchResult) {
         self.metrics.jwks_fetch(self.issuer, result);
         self.metrics.jwks_success(self.issuer, success.at, set.len());
         let Some(skipped) = &success.skipped else { return };
-        let counts: Vec<(&'static str, usize)> = super::jwks::SkipReason::ALL
+        self.count_skipped(skipped);
+        if *skipped != self.state.lock().skipped {
+            for entry in skipped {
+                let (issuer, kid, reason) = (&self.name, &entry.kid, entry.reason);
+                tracing::warn!(issuer, index = entry.index, ?kid, %reason, "key not used");
+            }
+        }
+    }
+
+    fn count_skipped(&self, skipped: &[Skipped]) {
+        let counts: Vec<(&'static str, usize)> = SkipReason::ALL
             .iter()
             .map(|reason| {
                 (reason.as_str(), skipped.iter().filter(|entry| entry.reason == *reason).count())
@@ -220,12 +266,6 @@ impl Remote {
             .filter(|(_, count)| *count > 0)
             .collect();
         self.metrics.jwks_skipped(self.issuer, &counts);
-        if *skipped != self.state.lock().skipped {
-            for entry in skipped {
-                let (issuer, kid, reason) = (&self.name, &entry.kid, entry.reason);
-                tracing::warn!(issuer, index = entry.index, ?kid, %reason, "key not used");
-            }
-        }
     }
 
     fn observe_failure(&self, error: &FetchError) {
@@ -277,10 +317,10 @@ pub(super) async fn run(set: Weak<KeySet>, wake: Arc<Notify>, mut fetcher: Fetch
 }
 
 async fn refresh(set: &KeySet, remote: &Remote, fetcher: Fetcher) -> (Fetcher, Duration) {
-    remote.begin();
+    let asked = remote.begin();
     let (fetcher, fetched) = attempt(remote, fetcher).await;
     let at = remote.now();
-    let good_until = at.saturating_add(remote.settings.stale_for);
+    let good_until = remote.good_until(at);
     let outcome = match fetched {
         Ok(Fetched::Keys { parsed, max_age }) => {
             let change = set.install(parsed.keys, good_until);
@@ -304,7 +344,9 @@ async fn refresh(set: &KeySet, remote: &Remote, fetcher: Fetcher) -> (Fetcher, D
             remote.observe_success(set, &success, FetchResult::NotModified);
             Ok(success)
         }
+        Ok(Fetched::Same) => return (fetcher, remote.end_same(asked)),
         Err(error) => {
+            set.keep_at_most_until(at.saturating_add(remote.settings.stale_for));
             remote.observe_failure(&error);
             Err(error)
         }

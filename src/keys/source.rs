@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use super::files::Format;
+
 /// Where the keys of one issuer come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -21,10 +23,12 @@ pub enum Source {
         /// The issuer's identifier, byte for byte what its metadata must name as `issuer`.
         issuer_url: String,
     },
-    /// A JWKS file, read again every ten seconds.
+    /// A JWKS file, read again when it changes.
     File(PathBuf),
     /// A JWKS at this URL.
     JwksUrl(String),
+    /// PEM files with public keys, read again when one of them changes.
+    PemFiles(Vec<PathBuf>),
 }
 
 /// How keys are fetched and how long they are trusted.
@@ -46,8 +50,8 @@ pub struct RefreshSettings {
     pub retry_longest: Duration,
     /// How long after the last good fetch its keys still count. Default: 24 h.
     pub stale_for: Duration,
-    /// TLS towards the issuer.
-    pub tls: Arc<rustls::ClientConfig>,
+    /// TLS towards the issuer; none is needed for files.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// The least time between the end of any fetch and one that an unknown `kid` forces.
     /// Default: 10 s.
     pub unknown_kid_cooldown: Duration,
@@ -57,7 +61,7 @@ pub struct RefreshSettings {
 
 impl RefreshSettings {
     /// The defaults.
-    pub fn new(tls: Arc<rustls::ClientConfig>) -> Self {
+    pub fn new(tls: impl Into<Option<Arc<rustls::ClientConfig>>>) -> Self {
         Self {
             allow_http: false,
             connect_to: None,
@@ -66,7 +70,7 @@ impl RefreshSettings {
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_secs(30),
             stale_for: Duration::from_secs(24 * 60 * 60),
-            tls,
+            tls: tls.into(),
             unknown_kid_cooldown: Duration::from_secs(10),
             wait: Duration::from_secs(2),
         }
@@ -227,7 +231,7 @@ fn is_loopback(host: &str) -> bool {
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     Discovery { issuer_url: String, url: Url },
-    File(PathBuf),
+    Files(Format, Vec<PathBuf>),
     Jwks(Url),
 }
 
@@ -245,10 +249,11 @@ impl Origin {
                 }
                 Ok(Self::Discovery { issuer_url, url })
             }
-            Source::File(path) => Ok(Self::File(path)),
+            Source::File(path) => Ok(Self::Files(Format::Jwks, vec![path])),
             Source::JwksUrl(url) => {
                 Url::parse(&url, plain).map(Self::Jwks).map_err(SourceError::BadUrl)
             }
+            Source::PemFiles(paths) => Ok(Self::Files(Format::Pem, paths)),
         }
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::compile::Compiling;
 use super::fingerprint::Fingerprint;
+use super::local_keys;
 use super::routes::issuer_names;
 use crate::auth::{
     Audience, ClaimPath, Clause, ExpectedIss, IdentityHeaders, Issuer, IssuerSet, IssuerSettings,
     Require,
 };
 use crate::config::{self, Diagnostic, RequireTable, Route, Spanned};
-use crate::keys::{self, Algorithm, Key, KeySet, Refresh, RefreshSettings, Source};
+use crate::keys::{self, Algorithm, KeySet, Refresh, RefreshSettings, Source};
 use crate::tls;
 use hyper::header::HeaderName;
 
@@ -177,14 +178,16 @@ fn key_set(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Arc
         return secret_key(compiling, issuer, secret);
     }
     if let Some(paths) = &issuer.public_key {
-        return public_keys(compiling, issuer, paths);
+        return local_keys::public_keys(compiling, issuer, paths);
+    }
+    if let Some(text) = &issuer.jwks {
+        return local_keys::inline(compiling, issuer, text);
+    }
+    if let Some(file) = &issuer.jwks_file {
+        return local_keys::jwks_file(compiling, issuer, file);
     }
     let source = if let Some(url) = &issuer.jwks_url {
         Source::JwksUrl(url.value.clone())
-    } else if let Some(file) = &issuer.jwks_file {
-        // Read again by the refresher; a wrong name should not be found out by 503s.
-        read(compiling, issuer, "jwks_file", file)?;
-        Source::File(file.value.clone())
     } else {
         // Loading made sure that an issuer without a key source has a url.
         Source::Discovery { issuer_url: issuer.url.as_ref()?.value.clone() }
@@ -201,29 +204,37 @@ fn key_set(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Arc
         .add(issuer.connect_to.as_ref().map(|to| &to.value))
         .finish();
     adopt(compiling, issuer, fingerprint, |compiling| {
-        remote(compiling, issuer, source, ca.as_deref())
+        let settings = RefreshSettings::new(trust(compiling, issuer, ca.as_deref())?);
+        remote(compiling, issuer, source, settings)
     })
 }
 
-/// A key set that is fetched once it is started.
-fn remote(
+/// Whose certificates an issuer may show.
+fn trust(
     compiling: &mut Compiling<'_>,
     issuer: &config::Issuer,
-    source: Source,
     ca: Option<&[u8]>,
-) -> Option<Arc<KeySet>> {
-    let tls = match tls::client::config(ca) {
-        Ok(tls) => tls,
+) -> Option<Arc<rustls::ClientConfig>> {
+    match tls::client::config(ca) {
+        Ok(tls) => Some(tls),
         Err(error) => {
             let span = issuer.ca.as_ref().map_or(issuer.span.clone(), |ca| ca.span.clone());
             compiling.report(
                 Diagnostic::error(span, error.to_string())
                     .path(format!("issuer.{}.ca", issuer.name.value)),
             );
-            return None;
+            None
         }
-    };
-    let mut settings = RefreshSettings::new(tls);
+    }
+}
+
+/// A key set that is fetched, or read, once it is started.
+pub(super) fn remote(
+    compiling: &mut Compiling<'_>,
+    issuer: &config::Issuer,
+    source: Source,
+    mut settings: RefreshSettings,
+) -> Option<Arc<KeySet>> {
     settings.allow_http = issuer.allow_http;
     settings.connect_to = issuer.connect_to.as_ref().map(|to| to.value.clone());
     settings.refresh = match issuer.refresh {
@@ -290,39 +301,7 @@ fn secret_key(
     }
 }
 
-fn public_keys(
-    compiling: &mut Compiling<'_>,
-    issuer: &config::Issuer,
-    paths: &[Spanned<std::path::PathBuf>],
-) -> Option<Arc<KeySet>> {
-    let mut all: Vec<Key> = Vec::new();
-    let mut contents = Vec::new();
-    let mut good = true;
-    for path in paths {
-        let Some(pem) = read(compiling, issuer, "public_key", path) else {
-            good = false;
-            continue;
-        };
-        match keys::from_pem(&pem) {
-            Ok(keys) => all.extend(keys),
-            Err(error) => {
-                good = false;
-                compiling.report(
-                    Diagnostic::error(path.span.clone(), error.to_string())
-                        .path(format!("issuer.{}.public_key", issuer.name.value)),
-                );
-            }
-        }
-        contents.push(pem);
-    }
-    let fingerprint = Fingerprint::new().add(&contents).finish();
-    if !good {
-        return None;
-    }
-    adopt(compiling, issuer, fingerprint, |_| Some(KeySet::fixed(all)))
-}
-
-fn adopt<'a>(
+pub(super) fn adopt<'a>(
     compiling: &mut Compiling<'a>,
     issuer: &config::Issuer,
     fingerprint: u64,
@@ -340,7 +319,7 @@ fn adopt<'a>(
     Some(keys)
 }
 
-fn read(
+pub(super) fn read(
     compiling: &mut Compiling<'_>,
     issuer: &config::Issuer,
     key: &str,

@@ -11,6 +11,7 @@ pub mod compile;
 mod fingerprint;
 mod issuers;
 mod listeners;
+mod local_keys;
 pub mod plan;
 mod routes;
 mod state;

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use super::Snapshot;
 use super::plan::{Action, RoutePlan};
+use crate::config;
+use crate::keys::jwks::Skipped;
+use crate::keys::{Freshness, Key};
 use crate::route::Matcher;
 
 /// One row of the route table.
@@ -49,39 +52,55 @@ impl Snapshot {
 
     /// Issuers with their keys, for the admin address.
     pub fn issuers_json(&self) -> Value {
-        let issuers = self.issuers.iter().map(|issuer| {
+        // A snapshot has one issuer for each that is written, in the same order.
+        let issuers = self.issuers.iter().zip(&self.config.issuers).map(|(issuer, written)| {
             let status = issuer.keys().status();
-            let keys: Vec<_> = status
-                .keys
-                .iter()
-                .map(|key| {
-                    let algorithms: Vec<_> = key.algorithms().map(|one| one.as_str()).collect();
-                    json!({
-                        "kid": key.kid(),
-                        "thumbprint": key.thumbprint(),
-                        "algorithms": algorithms,
-                    })
-                })
-                .collect();
-            let remote = status.remote.map(|remote| {
-                json!({
-                    "last_success": remote.last_success.map(|at| at.as_secs()),
-                    "next_refresh": remote.next_refresh.map(|at| at.as_secs()),
-                    "last_error": remote.last_error.map(|error| error.to_string()),
-                    "skipped": remote.skipped.iter().map(|one| json!({
-                        "kid": one.kid,
-                        "reason": one.reason.as_str(),
-                    })).collect::<Vec<_>>(),
-                })
-            });
-            json!({
+            let keys: Vec<_> = status.keys.iter().map(|key| key_json(key)).collect();
+            let mut shown = json!({
                 "name": &**issuer.name(),
-                "usable": status.usable,
+                "source": self.key_source(written),
+                "usable": status.freshness != Freshness::Unavailable,
+                "state": status.freshness.as_str(),
                 "keys": keys,
-                "remote": remote,
-            })
+                "skipped": skipped_json(&status.unused),
+            });
+            if let (Some(remote), Some(shown)) = (status.remote, shown.as_object_mut()) {
+                shown.insert("skipped".to_owned(), skipped_json(&remote.skipped));
+                shown.insert(
+                    "fetch".to_owned(),
+                    json!({
+                        "age": remote.age.map(|age| age.as_secs()),
+                        "last_success": remote.last_success.map(|at| at.as_secs()),
+                        "next_refresh": remote.next_refresh.map(|at| at.as_secs()),
+                        "last_error": remote.last_error.map(|error| error.to_string()),
+                    }),
+                );
+            }
+            shown
         });
         Value::Array(issuers.collect())
+    }
+
+    /// Where an issuer's keys come from, as it is written: variables not expanded, no secret.
+    fn key_source(&self, issuer: &config::Issuer) -> Value {
+        let written = |span: &std::ops::Range<usize>| {
+            let text = self.source.text().get(span.clone()).unwrap_or_default();
+            text.trim_matches(['"', '\'']).to_owned()
+        };
+        if issuer.secret.is_some() {
+            json!({ "kind": "secret" })
+        } else if issuer.jwks.is_some() {
+            json!({ "kind": "jwks" })
+        } else if let Some(files) = &issuer.public_key {
+            let files: Vec<_> = files.iter().map(|file| written(&file.span)).collect();
+            json!({ "kind": "public_key", "at": files })
+        } else if let Some(file) = &issuer.jwks_file {
+            json!({ "kind": "jwks_file", "at": written(&file.span) })
+        } else if let Some(url) = &issuer.jwks_url {
+            json!({ "kind": "jwks_url", "at": written(&url.span) })
+        } else {
+            json!({ "kind": "discovery", "at": issuer.url.as_ref().map(|url| written(&url.span)) })
+        }
     }
 
     /// Upstreams with their endpoints, for the admin address.
@@ -106,6 +125,16 @@ impl Snapshot {
         let missing = self.issuers.iter().find(|issuer| !issuer.keys().usable());
         missing.map(|issuer| &**issuer.name())
     }
+}
+
+fn key_json(key: &Key) -> Value {
+    let algorithms: Vec<_> = key.algorithms().map(|one| one.as_str()).collect();
+    json!({ "kid": key.kid(), "thumbprint": key.thumbprint(), "algorithms": algorithms })
+}
+
+fn skipped_json(skipped: &[Skipped]) -> Value {
+    let one = |one: &Skipped| json!({ "index": one.index, "kid": one.kid, "reason": one.reason.as_str() });
+    Value::Array(skipped.iter().map(one).collect())
 }
 
 fn row(matcher: &Matcher, plan: &RoutePlan) -> RouteRow {

@@ -66,6 +66,7 @@ fn key_sources(issuer: &Issuer, path: &str, walk: &mut Walk<'_>) {
         issuer.public_key.as_ref().and_then(|keys| keys.first()).map(|key| key.span.clone());
     let sources: Vec<(&str, Range<usize>)> = [
         ("jwks_url", issuer.jwks_url.as_ref().map(|one| one.span.clone())),
+        ("jwks", issuer.jwks.as_ref().map(|one| one.span.clone())),
         ("jwks_file", issuer.jwks_file.as_ref().map(|one| one.span.clone())),
         ("public_key", public_key),
         ("secret", issuer.secret.as_ref().map(|one| one.span.clone())),
@@ -89,7 +90,7 @@ fn key_sources(issuer: &Issuer, path: &str, walk: &mut Walk<'_>) {
             && (issuer.iss.is_some() || issuer.preset.is_some())
             && !walk.is_incomplete(&issuer.span) =>
         {
-            let hint = "give `secret`, `jwks_url`, `jwks_file` or `public_key`: without `url` there is no discovery";
+            let hint = "give `secret`, `jwks_url`, `jwks_file`, `jwks` or `public_key`: without `url` there is no discovery";
             report(walk, &issuer.span, path, "there is no key source", hint);
         }
         Some(_) | None => {}

@@ -1,6 +1,7 @@
 //! Tests of this folder that are longer than what they test: keys against published and foreign
 //! vectors, and live key sets against a real server on loopback.
 
+mod files;
 mod issuer;
 mod key_set;
 mod vectors;

@@ -118,7 +118,10 @@ fn every_setting_of_an_upstream_makes_it_another() {
 #[test]
 fn every_setting_of_the_key_source_makes_another_key_set() {
     let workshop = Workshop::new();
-    std::fs::write(workshop.path().join("keys.json"), "{\"keys\":[]}").unwrap();
+    let signer = crate::keys::signing::Signer::generate().unwrap();
+    let set = crate::keys::signing::jwks([&signer]).to_string();
+    std::fs::write(workshop.path().join("keys.json"), &set).unwrap();
+    let inline = format!("jwks = '{set}'");
     let text = |change: &str| {
         format!(
             r#"
@@ -139,6 +142,7 @@ fn every_setting_of_the_key_source_makes_another_key_set() {
     for change in [
         "jwks_url = \"https://id.example.com/jwks\"",
         "jwks_file = \"keys.json\"",
+        &inline,
         "refresh = \"5m\"",
         "stale_for = \"1h\"",
         "unknown_kid_cooldown = \"20s\"",

@@ -1,6 +1,7 @@
 //! Compiling, from the text of a configuration: what is adopted, what is told.
 
 mod adoption;
+mod local_keys;
 mod overlaps;
 mod state_dir;
 
