@@ -162,7 +162,7 @@ fn a_key_of_the_same_name_is_not_the_same_key() {
 }
 
 #[test]
-fn good_tokens_go_on_while_the_issuer_fails() {
+fn j31_good_tokens_go_on_while_the_issuer_fails() {
     let issuer = Issuer::start(&[token::ec()]);
     let guarded = Guarded::start(issuer, "unknown_kid_cooldown = \"1s\"").ready();
     let (cached, unknown) = (guarded.good(token::ec()), guarded.good(&Signer::new_ec("unknown")));
@@ -206,13 +206,16 @@ fn good_tokens_do_not_wait_for_an_issuer_that_stalls() {
 }
 
 #[test]
-fn a_gateway_whose_issuer_was_never_reached_is_not_ready_and_says_503() {
+fn j31_a_gateway_whose_issuer_was_never_reached_is_not_ready_and_says_503() {
     let issuer = Issuer::start(&[token::ec()]);
     issuer.set(Mood::Failing);
     let guarded = Guarded::start(issuer, "unknown_kid_cooldown = \"1s\"");
     let good = guarded.good(token::ec());
     assert_eq!(guarded.gateway.admin("/readyz").status, 503);
-    refused(&guarded.ask(&good), 503, "keys_unavailable");
+    let response = guarded.ask(&good);
+    refused(&response, 503, "keys_unavailable");
+    assert_eq!(response.header("retry-after"), Some("5"));
+    assert_eq!(response.header("www-authenticate"), None, "it is not the token's fault");
     guarded.issuer.set(Mood::Well);
     let guarded = guarded.ready();
     guarded.ask(&good).expect(200);
@@ -255,7 +258,7 @@ fn cached_tokens_end_with_their_exp_and_old_keys_with_stale_for() {
 }
 
 #[test]
-fn ten_thousand_random_kids_make_one_fetch_a_cool_down() {
+fn j20_ten_thousand_random_kids_make_one_fetch_a_cool_down() {
     let issuer = Issuer::start(&[token::ec()]);
     // Longer than this test can take: the schedule's first fetch, and at most one that is forced.
     let guarded = Guarded::start(issuer, "unknown_kid_cooldown = \"1h\"").ready();
@@ -284,7 +287,7 @@ fn ten_thousand_random_kids_make_one_fetch_a_cool_down() {
 }
 
 #[test]
-fn random_kids_at_a_failing_issuer_are_bounded_too() {
+fn j20_random_kids_at_a_failing_issuer_are_bounded_too() {
     let issuer = Issuer::start(&[token::ec()]);
     let guarded = Guarded::start(issuer, "unknown_kid_cooldown = \"1s\"").ready();
     guarded.issuer.set(Mood::Failing);

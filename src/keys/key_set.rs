@@ -76,7 +76,8 @@ impl KeySet {
         })
     }
 
-    /// A set that is fetched from `source`, and empty until [`KeySet::start`] has done so once.
+    /// A set that is fetched from `source`; until [`KeySet::start`] has done so once it holds what
+    /// an earlier process kept, or nothing.
     ///
     /// `issuer` is its name in metrics and logs.
     ///
@@ -89,13 +90,17 @@ impl KeySet {
         metrics: Arc<Metrics>,
         issuer: &str,
     ) -> Result<Arc<Self>, SourceError> {
-        Ok(Arc::new(Self {
+        let set = Self {
             keys: ArcSwap::from_pointee(Vec::new()),
             good_until: AtomicU64::new(0),
             remote: Some(Remote::new(source, settings, clock, metrics, issuer)?),
             started: AtomicBool::new(false),
             unused: Vec::new(),
-        }))
+        };
+        if let Some(remote) = &set.remote {
+            remote.recall(&set);
+        }
+        Ok(Arc::new(set))
     }
 
     /// With keys that loading has read already, from the files that are watched from now on.
@@ -190,6 +195,7 @@ impl KeySet {
         let freshness = match &remote {
             _ if !self.usable() => Freshness::Unavailable,
             None => Freshness::Fixed,
+            Some(remote) if remote.kept => Freshness::Disk,
             Some(remote) if remote.last_error.is_some() => Freshness::Stale,
             Some(_) => Freshness::Fresh,
         };
@@ -286,6 +292,8 @@ pub struct KeySetStatus {
 /// How far the keys of a set may be trusted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
+    /// Kept from an earlier process, until the first fetch is good.
+    Disk,
     /// Written in the configuration.
     Fixed,
     /// The last fetch, or the last look at the files, was good.
@@ -300,6 +308,7 @@ impl Freshness {
     /// The word on the admin address.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Disk => "disk",
             Self::Fixed => "fixed",
             Self::Fresh => "fresh",
             Self::Stale => "stale",
@@ -311,6 +320,8 @@ impl Freshness {
 /// How the fetching of a key set goes.
 #[derive(Clone, Debug)]
 pub struct RemoteStatus {
+    /// Whether the keys are an earlier process's.
+    pub kept: bool,
     /// Why the last fetch failed, if it did.
     pub last_error: Option<Arc<FetchError>>,
     /// How long ago keys were last read or confirmed.

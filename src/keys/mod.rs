@@ -19,6 +19,7 @@ mod refresher;
 mod secret;
 pub mod signing;
 mod source;
+mod store;
 mod weakness;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -28,6 +29,7 @@ pub use key_set::{Found, Freshness, KeySet, KeySetStatus, MAX_CANDIDATES, Remote
 pub use pem::{KeyError, from_pem};
 pub use secret::{MIN_SECRET, WeakSecret, from_secret};
 pub use source::{Refresh, RefreshSettings, Source, SourceError, UrlError};
+pub use store::Store;
 
 #[cfg(test)]
 mod tests;

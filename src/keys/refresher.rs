@@ -16,6 +16,7 @@ use super::fetch::{FetchError, Fetched, Fetcher};
 use super::jwks::{Parsed, SkipReason, Skipped};
 use super::key_set::{KeySet, RemoteStatus};
 use super::source::{Origin, RefreshSettings, Source, SourceError};
+use super::store::Keeper;
 use crate::clock::{Clock, UnixTime};
 use crate::telemetry::ids::IssuerId;
 use crate::telemetry::labels::FetchResult;
@@ -26,6 +27,9 @@ pub(super) const MAX_WAITERS: usize = 65;
 
 /// How often files are looked at.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the wall clock is asked whether a fetch is due.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// The fetching half of a key set.
 ///
@@ -54,6 +58,8 @@ struct State {
     last_end: Option<Instant>,
     last_error: Option<Arc<FetchError>>,
     last_success: Option<UnixTime>,
+    /// Whether the keys are an earlier process's.
+    kept: bool,
     failures: u32,
     next_refresh: Option<UnixTime>,
     skipped: Vec<Skipped>,
@@ -121,6 +127,7 @@ impl Remote {
         let state = self.state.lock();
         RemoteStatus {
             age: state.last_success.map(|at| self.now().since(at)),
+            kept: state.kept,
             last_error: state.last_error.clone(),
             last_success: state.last_success,
             next_refresh: state.next_refresh,
@@ -158,6 +165,12 @@ impl Remote {
         })
     }
 
+    /// Whether a fetch is due by the wall clock: the monotonic one stands still while the machine
+    /// sleeps, and keys that grew too old meanwhile should not wait for the rest of their time.
+    fn is_overdue(&self) -> bool {
+        self.state.lock().next_refresh.is_some_and(|due| self.now() >= due)
+    }
+
     fn is_asked(&self) -> bool {
         self.state.lock().phase == Phase::Asked
     }
@@ -179,6 +192,7 @@ impl Remote {
                 state.failures = 0;
                 state.last_error = None;
                 state.last_success = Some(success.at);
+                state.kept = false;
                 if let Some(skipped) = success.skipped {
                     state.skipped = skipped;
                 }
@@ -233,12 +247,36 @@ impl Remote {
         self.settings.retry_first.saturating_mul(doubled).min(self.settings.retry_longest)
     }
 
+    /// Installs what an earlier process kept: counted as old as it is.
+    pub(super) fn recall(&self, set: &KeySet) {
+        let Some(store) = &self.settings.store else { return };
+        let issuer = &self.name;
+        match store.load(self.now(), self.settings.stale_for) {
+            Ok(Some(kept)) => {
+                set.install(kept.keys, self.good_until(kept.fetched));
+                let mut state = self.state.lock();
+                state.last_success = Some(kept.fetched);
+                state.kept = true;
+            }
+            Ok(None) => {}
+            Err(reason) => tracing::warn!(issuer, %reason, "keys in state_dir not used"),
+        }
+    }
+
+    /// Says with which keys the set begins.
+    fn announce(&self, set: &KeySet) {
+        let status = self.status();
+        if let (true, Some(at)) = (status.kept, status.last_success) {
+            self.metrics.jwks_success(self.issuer, at, set.len());
+            let (issuer, age) = (&self.name, status.age.map(|age| age.as_secs()));
+            tracing::info!(issuer, total = set.len(), age, "keys of an earlier process");
+        }
+    }
+
     /// Installs what loading read from the files.
     pub(super) fn hold(&self, set: &KeySet, parsed: Parsed) {
         let at = self.now();
         set.install(parsed.keys, self.good_until(at));
-        self.metrics.jwks_success(self.issuer, at, set.len());
-        self.count_skipped(&parsed.skipped);
         let mut state = self.state.lock();
         state.last_success = Some(at);
         state.skipped = parsed.skipped;
@@ -301,29 +339,44 @@ struct Success {
 /// Fetches at once, then whenever it is due or asked for, until the set is gone.
 pub(super) async fn run(set: Weak<KeySet>, wake: Arc<Notify>, mut fetcher: Fetcher) {
     let mut due = tokio::time::Instant::now();
+    let mut keeper = None;
+    if let Some(set) = set.upgrade()
+        && let Some(remote) = set.remote_part()
+    {
+        remote.announce(&set);
+        keeper = remote.settings.store.clone().map(Keeper::new);
+    }
     loop {
         let is_due = tokio::select! {
             () = tokio::time::sleep_until(due) => true,
+            () = tokio::time::sleep(HEARTBEAT) => false,
             () = wake.notified() => false,
         };
         let Some(set) = set.upgrade() else { return };
         let Some(remote) = set.remote_part() else { return };
-        if is_due || remote.is_asked() {
+        if is_due || remote.is_asked() || remote.is_overdue() {
             let delay;
-            (fetcher, delay) = refresh(&set, remote, fetcher).await;
+            (fetcher, delay) = refresh(&set, remote, fetcher, keeper.as_mut()).await;
             due = tokio::time::Instant::now() + delay;
         }
     }
 }
 
-async fn refresh(set: &KeySet, remote: &Remote, fetcher: Fetcher) -> (Fetcher, Duration) {
+async fn refresh(
+    set: &KeySet,
+    remote: &Remote,
+    fetcher: Fetcher,
+    keeper: Option<&mut Keeper>,
+) -> (Fetcher, Duration) {
     let asked = remote.begin();
     let (fetcher, fetched) = attempt(remote, fetcher).await;
     let at = remote.now();
     let good_until = remote.good_until(at);
+    let mut published = None;
     let outcome = match fetched {
         Ok(Fetched::Keys { parsed, max_age }) => {
             let change = set.install(parsed.keys, good_until);
+            published = Some(parsed.published);
             let success = Success { at, max_age, skipped: Some(parsed.skipped) };
             remote.observe_success(set, &success, FetchResult::Ok);
             if change.added + change.removed > 0 {
@@ -351,7 +404,13 @@ async fn refresh(set: &KeySet, remote: &Remote, fetcher: Fetcher) -> (Fetcher, D
             Err(error)
         }
     };
-    (fetcher, remote.end(outcome))
+    let good = outcome.is_ok();
+    let delay = remote.end(outcome);
+    // After the waiters: a slow disk is no reason to wait.
+    if let Some(keeper) = keeper.filter(|_| good) {
+        keeper.keep(published, at);
+    }
+    (fetcher, delay)
 }
 
 /// One fetch in a task of its own: whatever an issuer sends, this one goes on.

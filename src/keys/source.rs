@@ -13,6 +13,7 @@ use std::time::Duration;
 use hyper::Uri;
 
 use super::files::Format;
+use super::store::Store;
 
 /// Where the keys of one issuer come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct RefreshSettings {
     pub retry_longest: Duration,
     /// How long after the last good fetch its keys still count. Default: 24 h.
     pub stale_for: Duration,
+    /// Where the last good keys outlive the process. Default: nowhere.
+    pub store: Option<Store>,
     /// TLS towards the issuer; none is needed for files.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// The least time between the end of any fetch and one that an unknown `kid` forces.
@@ -70,6 +73,7 @@ impl RefreshSettings {
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_secs(30),
             stale_for: Duration::from_secs(24 * 60 * 60),
+            store: None,
             tls: tls.into(),
             unknown_kid_cooldown: Duration::from_secs(10),
             wait: Duration::from_secs(2),

@@ -204,7 +204,8 @@ fn key_set(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Arc
         .add(issuer.connect_to.as_ref().map(|to| &to.value))
         .finish();
     adopt(compiling, issuer, fingerprint, |compiling| {
-        let settings = RefreshSettings::new(trust(compiling, issuer, ca.as_deref())?);
+        let mut settings = RefreshSettings::new(trust(compiling, issuer, ca.as_deref())?);
+        settings.store = store(compiling, issuer, &source, ca.as_deref());
         remote(compiling, issuer, source, settings)
     })
 }
@@ -226,6 +227,21 @@ fn trust(
             None
         }
     }
+}
+
+/// Where the keys outlive the process: bound to where they come from and how it is reached, so that
+/// a changed setting does not let in what another one fetched.
+fn store(
+    compiling: &Compiling<'_>,
+    issuer: &config::Issuer,
+    source: &Source,
+    ca: Option<&[u8]>,
+) -> Option<keys::Store> {
+    let folder = compiling.state_dir.clone()?;
+    let connect_to = issuer.connect_to.as_ref().map(|to| &to.value);
+    let reached = format!("{source:?} {connect_to:?} {}", issuer.allow_http);
+    let bound_to = [reached.as_bytes(), ca.unwrap_or_default()];
+    Some(keys::Store::new(folder, &issuer.name.value, &bound_to))
 }
 
 /// A key set that is fetched, or read, once it is started.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -15,8 +16,12 @@ use tokio_rustls::TlsAcceptor;
 pub(super) enum Answer {
     /// Closes the connection instead.
     Close,
+    /// These bytes, one after the other and the last one never.
+    Drip(Vec<u8>),
     /// These bytes, head and all.
     Raw(Vec<u8>),
+    /// These bytes, and then a reset of the connection.
+    Reset(Vec<u8>),
     /// Nothing, for ever.
     Stall,
 }
@@ -48,6 +53,12 @@ struct Shared {
     received: Mutex<Vec<Received>>,
 }
 
+impl Shared {
+    fn resets(&self) -> bool {
+        self.answers.lock().values().any(|answer| matches!(answer, Answer::Reset(_)))
+    }
+}
+
 pub(super) struct Issuer {
     pub(super) address: SocketAddr,
     shared: Arc<Shared>,
@@ -67,6 +78,9 @@ impl Issuer {
         let (state, gate) = (Arc::clone(&shared), open.subscribe());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                if state.resets() {
+                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
                 let (state, gate, tls) = (Arc::clone(&state), gate.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
@@ -114,6 +128,16 @@ impl Issuer {
     }
 }
 
+async fn drip<S: AsyncWrite + Unpin>(mut stream: S, bytes: &[u8]) {
+    for byte in bytes {
+        if stream.write_u8(*byte).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::future::pending().await
+}
+
 async fn serve<S>(mut stream: S, shared: &Shared, mut gate: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -137,7 +161,12 @@ where
     let answer = unchanged.or_else(|| shared.answers.lock().get(&path).cloned());
     let bytes = match answer {
         Some(Answer::Close) => return,
+        Some(Answer::Drip(bytes)) => return drip(stream, &bytes).await,
         Some(Answer::Raw(bytes)) => bytes,
+        Some(Answer::Reset(bytes)) => {
+            drop(stream.write_all(&bytes).await);
+            return;
+        }
         Some(Answer::Stall) => return std::future::pending().await,
         None => b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n".to_vec(),
     };

@@ -2,6 +2,8 @@
 //! vectors, and live key sets against a real server on loopback.
 
 mod files;
+mod hostile;
 mod issuer;
 mod key_set;
+mod store;
 mod vectors;
