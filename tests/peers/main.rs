@@ -11,6 +11,8 @@
 
 /// The demo's printed lines, by a real shell and curl.
 mod demo;
+/// A million random kids beside good tokens.
+mod flood;
 /// HTTP/2 as nghttp2 speaks it.
 mod nghttp2;
 /// What Prometheus makes of the metrics.
