@@ -336,7 +336,7 @@ enum Family {
 fn family(algorithm: Algorithm) -> Family {
     match algorithm {
         Algorithm::EdDSA => Family::Ed,
-        Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => Family::Ec,
+        Algorithm::ES256 | Algorithm::ES256K | Algorithm::ES384 | Algorithm::ES512 => Family::Ec,
         Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => Family::Hmac,
         Algorithm::PS256
         | Algorithm::PS384

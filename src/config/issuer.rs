@@ -182,8 +182,8 @@ impl Value for Refresh {
 
 /// Every algorithm that an issuer may be allowed.
 const ALGORITHMS: &[&str] = &[
-    "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512", "PS256", "PS384", "PS512", "RS256",
-    "RS384", "RS512",
+    "ES256", "ES256K", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512", "PS256", "PS384",
+    "PS512", "RS256", "RS384", "RS512",
 ];
 
 impl Value for Algorithms {

@@ -13,6 +13,8 @@ pub enum Algorithm {
     EdDSA,
     /// ECDSA with P-256 and SHA-256.
     ES256,
+    /// ECDSA with secp256k1 and SHA-256 (RFC 8812): never allowed unless it is named.
+    ES256K,
     /// ECDSA with P-384 and SHA-384.
     ES384,
     /// ECDSA with P-521 and SHA-512.
@@ -42,6 +44,7 @@ impl Algorithm {
     pub const ALL: &'static [Self] = &[
         Self::EdDSA,
         Self::ES256,
+        Self::ES256K,
         Self::ES384,
         Self::ES512,
         Self::HS256,
@@ -64,6 +67,7 @@ impl Algorithm {
         match self {
             Self::EdDSA => "EdDSA",
             Self::ES256 => "ES256",
+            Self::ES256K => "ES256K",
             Self::ES384 => "ES384",
             Self::ES512 => "ES512",
             Self::HS256 => "HS256",
@@ -127,8 +131,14 @@ mod tests {
     }
 
     #[test]
+    fn es256k_is_used_only_where_it_is_named() {
+        assert!(Algorithm::ALL.contains(&Algorithm::ES256K));
+        assert!(!Algorithm::DEFAULT.contains(&Algorithm::ES256K));
+    }
+
+    #[test]
     fn none_and_its_spellings_do_not_parse() {
-        for name in ["none", "nOnE", "None", "", "rs256", "RS256 ", "ES256K", "RSA-OAEP", "dir"] {
+        for name in ["none", "nOnE", "None", "", "rs256", "RS256 ", "es256k", "RSA-OAEP", "dir"] {
             assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name}");
         }
     }

@@ -1,12 +1,14 @@
 //! One key: from JWK, PEM or a secret to something that verifies (RFC 7517, RFC 7518 section 6).
 //!
-//! Owns every check a key passes before it may verify anything, and the verification itself. Keys
-//! are parsed once, for each algorithm they allow. Trusts nothing of a JWK: whatever is unknown,
-//! weak, private or meant for something else is refused by name.
+//! Owns every check a key passes before it may verify anything, and [`Key::verify`], the one place
+//! where a signature is verified. Keys are parsed once, for each algorithm they allow. Trusts
+//! nothing of a JWK: whatever is unknown, weak, private or meant for something else is refused by
+//! name.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
@@ -67,7 +69,8 @@ impl Key {
     }
 
     /// Whether `signature`, the decoded third part of a token, is this key's over `message`, the
-    /// first two parts as received (RFC 7515 section 5.2).
+    /// first two parts as received (RFC 7515 section 5.2): the one signature function, for
+    /// requests, verbs and the published collections of edge values alike.
     ///
     /// False too where the key does not allow `algorithm`. Secrets are compared in constant time.
     pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
@@ -101,7 +104,8 @@ impl Key {
     pub(super) fn conflicts(&self, other: &Self) -> bool {
         self.kid.is_some()
             && self.kid == other.kid
-            && self.thumbprint != other.thumbprint
+            // Secrets have no thumbprint: nothing says that two of them are the same.
+            && (self.thumbprint != other.thumbprint || self.thumbprint.is_none())
             && self.algorithms().any(|algorithm| other.allows(algorithm))
     }
 }
@@ -117,15 +121,33 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Reads one JWK as a key for verifying signatures.
+/// Who wrote a JWK, and so what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An issuer, for everyone to read: a secret or a private key in it is known to all.
+    Published,
+    /// The operator, in a file named on the command line: it may be a secret, and of a private key
+    /// the public half is used.
+    Own,
+}
+
+/// Reads one JWK of an issuer as a key for verifying signatures.
 ///
 /// # Errors
 /// Why the key may not be used.
 pub fn parse(jwk: &Value) -> Result<Key, SkipReason> {
+    parse_from(jwk, Origin::Published)
+}
+
+/// Reads one JWK as a key for verifying signatures.
+///
+/// # Errors
+/// Why the key may not be used.
+pub fn parse_from(jwk: &Value, origin: Origin) -> Result<Key, SkipReason> {
     let jwk = jwk.as_object().ok_or(SkipReason::Malformed)?;
     let kid = read_kid(jwk)?;
     let kty = text(jwk, "kty")?.ok_or(SkipReason::Malformed)?;
-    if kty == "oct" {
+    if kty == "oct" && origin == Origin::Published {
         return Err(SkipReason::Symmetric);
     }
     check_use(jwk)?;
@@ -144,19 +166,21 @@ pub fn parse(jwk: &Value) -> Result<Key, SkipReason> {
             _ => return Err(SkipReason::Unsupported),
         },
         "RSA" => Material::Rsa { n: octets(jwk, "n")?, e: octets(jwk, "e")? },
+        "oct" => Material::Secret { k: octets(jwk, "k")? },
         _ => return Err(SkipReason::Unsupported),
     };
-    if jwk.contains_key("d") {
+    if jwk.contains_key("d") && origin == Origin::Published {
         return Err(SkipReason::Private);
     }
     material.into_key(kid, alg)
 }
 
-/// A key's public members, decoded but not yet checked.
+/// A key's members, decoded but not yet checked.
 enum Material {
     Ec { curve: Curve, x: Vec<u8>, y: Vec<u8> },
     Ed25519 { x: Vec<u8> },
     Rsa { n: Vec<u8>, e: Vec<u8> },
+    Secret { k: Vec<u8> },
 }
 
 #[derive(Clone, Copy)]
@@ -164,6 +188,8 @@ enum Curve {
     P256,
     P384,
     P521,
+    /// The curve of Bitcoin, for ES256K alone (RFC 8812).
+    Secp256k1,
 }
 
 impl Curve {
@@ -172,6 +198,7 @@ impl Curve {
             "P-256" => Ok(Self::P256),
             "P-384" => Ok(Self::P384),
             "P-521" => Ok(Self::P521),
+            "secp256k1" => Ok(Self::Secp256k1),
             _ => Err(SkipReason::Unsupported),
         }
     }
@@ -179,7 +206,7 @@ impl Curve {
     /// Bytes of one coordinate, always in full (RFC 7518 section 6.2.1.2).
     const fn size(self) -> usize {
         match self {
-            Self::P256 => 32,
+            Self::P256 | Self::Secp256k1 => 32,
             Self::P384 => 48,
             Self::P521 => 66,
         }
@@ -190,14 +217,7 @@ impl Curve {
             Self::P256 => Algorithm::ES256,
             Self::P384 => Algorithm::ES384,
             Self::P521 => Algorithm::ES512,
-        }
-    }
-
-    const fn jwk(self) -> EllipticCurve {
-        match self {
-            Self::P256 => EllipticCurve::P256,
-            Self::P384 => EllipticCurve::P384,
-            Self::P521 => EllipticCurve::P521,
+            Self::Secp256k1 => Algorithm::ES256K,
         }
     }
 
@@ -206,6 +226,7 @@ impl Curve {
             Self::P256 => &signature::ECDSA_P256_SHA256_FIXED,
             Self::P384 => &signature::ECDSA_P384_SHA384_FIXED,
             Self::P521 => &signature::ECDSA_P521_SHA512_FIXED,
+            Self::Secp256k1 => &signature::ECDSA_P256K1_SHA256_FIXED,
         }
     }
 }
@@ -222,10 +243,11 @@ const RSA_ALGORITHMS: [(Algorithm, &RsaParameters); 6] = [
 impl Material {
     /// Checks the members and parses the key for `alg`, or for all that its type allows.
     fn into_key(self, kid: Option<Box<str>>, alg: Option<Algorithm>) -> Result<Key, SkipReason> {
-        let (verifiers, members) = match self {
+        let (verifiers, thumbprint) = match self {
             Self::Ec { curve, x, y } => ec_key(curve, &x, &y)?,
             Self::Ed25519 { x } => ed25519_key(&x)?,
             Self::Rsa { n, e } => rsa_key(&n, &e, alg)?,
+            Self::Secret { k } => (secret_key(&k, alg)?, None),
         };
         let verifiers: Box<[_]> = verifiers
             .into_iter()
@@ -234,17 +256,12 @@ impl Material {
         if verifiers.is_empty() {
             return Err(SkipReason::Malformed);
         }
-        Ok(Key {
-            kid,
-            thumbprint: Some(thumbprint(members)?),
-            verifiers,
-            retired: AtomicBool::new(false),
-        })
+        Ok(Key { kid, thumbprint, verifiers, retired: AtomicBool::new(false) })
     }
 }
 
-/// Verifiers by algorithm, and the members a thumbprint is made of.
-type Checked = (Vec<(Algorithm, Verifier)>, AlgorithmParameters);
+/// Verifiers by algorithm, and the thumbprint of what is public.
+type Checked = (Vec<(Algorithm, Verifier)>, Option<Box<str>>);
 
 fn ec_key(curve: Curve, x: &[u8], y: &[u8]) -> Result<Checked, SkipReason> {
     if x.len() != curve.size() || y.len() != curve.size() {
@@ -252,13 +269,28 @@ fn ec_key(curve: Curve, x: &[u8], y: &[u8]) -> Result<Checked, SkipReason> {
     }
     let point = [&[4], x, y].concat();
     let verifiers = vec![(curve.algorithm(), public(curve.verification(), &point)?)];
-    let members = AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
-        key_type: EllipticCurveKeyType::EC,
-        curve: curve.jwk(),
-        x: URL_SAFE_NO_PAD.encode(x),
-        y: URL_SAFE_NO_PAD.encode(y),
-    });
-    Ok((verifiers, members))
+    let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+    let registered = |curve| {
+        let (x, y) = (x.clone(), y.clone());
+        let key_type = EllipticCurveKeyType::EC;
+        thumbprint(AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
+            key_type,
+            curve,
+            x,
+            y,
+        }))
+    };
+    let thumbprint = match curve {
+        Curve::P256 => registered(EllipticCurve::P256)?,
+        Curve::P384 => registered(EllipticCurve::P384)?,
+        Curve::P521 => registered(EllipticCurve::P521)?,
+        Curve::Secp256k1 => {
+            // A curve that jsonwebtoken does not know; RFC 7638 section 3 by hand.
+            let members = format!(r#"{{"crv":"secp256k1","kty":"EC","x":"{x}","y":"{y}"}}"#);
+            URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes())).into()
+        }
+    };
+    Ok((verifiers, Some(thumbprint)))
 }
 
 fn ed25519_key(x: &[u8]) -> Result<Checked, SkipReason> {
@@ -271,7 +303,7 @@ fn ed25519_key(x: &[u8]) -> Result<Checked, SkipReason> {
         curve: EllipticCurve::Ed25519,
         x: URL_SAFE_NO_PAD.encode(x),
     });
-    Ok((verifiers, members))
+    Ok((verifiers, Some(thumbprint(members)?)))
 }
 
 fn rsa_key(n: &[u8], e: &[u8], alg: Option<Algorithm>) -> Result<Checked, SkipReason> {
@@ -295,7 +327,33 @@ fn rsa_key(n: &[u8], e: &[u8], alg: Option<Algorithm>) -> Result<Checked, SkipRe
         n: URL_SAFE_NO_PAD.encode(n),
         e: URL_SAFE_NO_PAD.encode(e),
     });
-    Ok((verifiers, members))
+    Ok((verifiers, Some(thumbprint(members)?)))
+}
+
+/// Each algorithm wants a secret at least as long as its hash (RFC 7518 section 3.2).
+fn secret_key(k: &[u8], alg: Option<Algorithm>) -> Result<Vec<(Algorithm, Verifier)>, SkipReason> {
+    let verifiers = hmac_verifiers(k);
+    let fits = |allowed: Algorithm| alg.is_none_or(|alg| alg == allowed);
+    match alg {
+        Some(alg) if !alg.is_symmetric() => Err(SkipReason::Malformed),
+        Some(_) | None if verifiers.iter().any(|(allowed, _)| fits(*allowed)) => Ok(verifiers),
+        Some(_) | None => Err(SkipReason::Weak),
+    }
+}
+
+fn hmac_verifiers(secret: &[u8]) -> Vec<(Algorithm, Verifier)> {
+    let by_length = [
+        (32, Algorithm::HS256, hmac::HMAC_SHA256),
+        (48, Algorithm::HS384, hmac::HMAC_SHA384),
+        (64, Algorithm::HS512, hmac::HMAC_SHA512),
+    ];
+    by_length
+        .into_iter()
+        .filter(|(least, ..)| secret.len() >= *least)
+        .map(|(_, algorithm, hash)| {
+            (algorithm, Verifier::Hmac(Box::new(hmac::Key::new(hash, secret))))
+        })
+        .collect()
 }
 
 fn public(
@@ -350,43 +408,13 @@ fn check_use(jwk: &Map<String, Value>) -> Result<(), SkipReason> {
     }
 }
 
-/// Builders for the other ways a key comes in: PEM files and secrets.
+/// The builder for the other way a secret comes in.
 pub(super) mod import {
     use super::*;
 
-    pub(in crate::keys) fn ec_point(point: &[u8]) -> Result<Key, SkipReason> {
-        let (curve, coordinates) = match point {
-            [4, rest @ ..] if rest.len() == 64 => (Curve::P256, rest),
-            [4, rest @ ..] if rest.len() == 96 => (Curve::P384, rest),
-            [4, rest @ ..] if rest.len() == 132 => (Curve::P521, rest),
-            _ => return Err(SkipReason::Unsupported),
-        };
-        let (x, y) = coordinates.split_at(curve.size());
-        Material::Ec { curve, x: x.to_vec(), y: y.to_vec() }.into_key(None, None)
-    }
-
-    pub(in crate::keys) fn ed25519(x: &[u8]) -> Result<Key, SkipReason> {
-        Material::Ed25519 { x: x.to_vec() }.into_key(None, None)
-    }
-
-    pub(in crate::keys) fn rsa(n: &[u8], e: &[u8]) -> Result<Key, SkipReason> {
-        Material::Rsa { n: n.to_vec(), e: e.to_vec() }.into_key(None, None)
-    }
-
     /// Unchecked for weakness: `secret.rs` does that.
     pub(in crate::keys) fn hmac(secret: &[u8]) -> Key {
-        let by_length = [
-            (32, Algorithm::HS256, hmac::HMAC_SHA256),
-            (48, Algorithm::HS384, hmac::HMAC_SHA384),
-            (64, Algorithm::HS512, hmac::HMAC_SHA512),
-        ];
-        let verifiers = by_length
-            .into_iter()
-            .filter(|(least, ..)| secret.len() >= *least)
-            .map(|(_, algorithm, hash)| {
-                (algorithm, Verifier::Hmac(Box::new(hmac::Key::new(hash, secret))))
-            })
-            .collect();
+        let verifiers = hmac_verifiers(secret).into_boxed_slice();
         Key { kid: None, thumbprint: None, verifiers, retired: AtomicBool::new(false) }
     }
 }

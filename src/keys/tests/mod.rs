@@ -7,3 +7,4 @@ mod issuer;
 mod key_set;
 mod store;
 mod vectors;
+mod wycheproof;

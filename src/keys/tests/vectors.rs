@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::keys::jwk::{MAX_KID, import, parse};
+use crate::keys::jwk::{MAX_KID, Origin, import, parse, parse_from};
 use crate::keys::jwks::{MAX_KEYS, NotAKeySet, SkipReason, parse_set};
 use crate::keys::{Algorithm, Key, KeyError, from_pem, from_secret};
 
@@ -146,6 +146,18 @@ fn rfc7638_example_has_its_thumbprint() {
 }
 
 #[test]
+fn a_thumbprint_of_secp256k1_is_made_like_the_others() {
+    // Computed with jwcrypto.
+    let vectors = vectors();
+    let mut signatures = vectors["signatures"].as_array().unwrap().iter();
+    let vector = signatures.find(|vector| vector["alg"] == "ES256K").unwrap();
+    assert_eq!(
+        parse(&vector["jwk"]).unwrap().thumbprint(),
+        Some("2k5GQc85D4eNt-TNi9MpgyKa6M3uG0NwEanTbqfJSG8")
+    );
+}
+
+#[test]
 fn a_leading_zero_changes_neither_key_nor_thumbprint() {
     let plain = parse(&rsa_jwk()).unwrap();
     let mut padded = rsa_jwk();
@@ -200,7 +212,8 @@ fn keys_that_must_not_be_used_say_why() {
         (with(rsa_jwk(), json!({"d": "AQAB"})), Private),
         (vectors()["rsa_1024"].clone(), Weak),
         (with(ec_jwk(), json!({"crv": "P-384"})), Malformed),
-        (with(ec_jwk(), json!({"crv": "secp256k1"})), Unsupported),
+        (with(ec_jwk(), json!({"crv": "secp256k1"})), Malformed),
+        (with(ec_jwk(), json!({"crv": "secp224r1"})), Unsupported),
         (with(ec_jwk(), json!({"crv": null})), Malformed),
         (with(ec_jwk(), json!({"alg": "ES384"})), Malformed),
         (with(ec_jwk(), json!({"x": "AA"})), Malformed),
@@ -222,6 +235,35 @@ fn keys_that_must_not_be_used_say_why() {
     ] {
         assert!(parse(&with(rsa_jwk(), harmless.clone())).is_ok(), "{harmless}");
     }
+}
+
+#[test]
+fn an_operators_own_key_may_be_secret_or_private() {
+    use SkipReason::{Malformed, Unsupported, Weak, WrongUse};
+    let own = |jwk: &Value| parse_from(jwk, Origin::Own);
+    let secret = |bytes: usize, members: Value| {
+        with(json!({"kty": "oct", "k": URL_SAFE_NO_PAD.encode(vec![7; bytes])}), members)
+    };
+    let algorithms = |jwk: &Value| own(jwk).map(|key| key.algorithms().collect::<Vec<_>>());
+    use Algorithm::{HS256, HS384, HS512};
+    for (jwk, expected) in [
+        (secret(31, json!({})), Err(Weak)),
+        (secret(32, json!({})), Ok(vec![HS256])),
+        (secret(64, json!({})), Ok(vec![HS256, HS384, HS512])),
+        (secret(64, json!({"alg": "HS384"})), Ok(vec![HS384])),
+        (secret(47, json!({"alg": "HS384"})), Err(Weak)),
+        (secret(0, json!({"alg": "HS256"})), Err(Weak)),
+        (secret(64, json!({"alg": "ES256"})), Err(Malformed)),
+        (secret(64, json!({"alg": "A256GCM"})), Err(Unsupported)),
+        (secret(64, json!({"use": "enc"})), Err(WrongUse)),
+        (secret(64, json!({"key_ops": ["sign"]})), Err(WrongUse)),
+        (secret(64, json!({"k": 1})), Err(Malformed)),
+        (with(ec_jwk(), json!({"d": "AQAB"})), Ok(vec![Algorithm::ES256])),
+        (with(ec_jwk(), json!({"y": "AQAB"})), Err(Malformed)),
+    ] {
+        assert_eq!(algorithms(&jwk), expected, "{jwk}");
+    }
+    assert_eq!(own(&secret(64, json!({}))).unwrap().thumbprint(), None);
 }
 
 #[test]
@@ -294,6 +336,7 @@ fn pem_files_give_the_same_keys_as_jwks() {
         ("es256", "ES256"),
         ("es384", "ES384"),
         ("es512", "ES512"),
+        ("secp256k1", "ES256K"),
         ("ed25519", "EdDSA"),
     ];
     for (name, alg) in cases {
@@ -315,9 +358,10 @@ fn pem_files_that_are_not_for_verifying_are_refused() {
     let pem = |name: &str| vectors["pem"][name].as_str().unwrap().as_bytes().to_vec();
     let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
     assert_eq!(from_pem(private.as_bytes()).unwrap_err(), KeyError::PrivateKey);
+    let other_curve = from_pem(&pem("secp224r1")).unwrap_err();
+    assert_eq!(other_curve, KeyError::Unusable(SkipReason::Unsupported));
     assert_eq!(from_pem(b"").unwrap_err(), KeyError::NoPublicKey);
     assert_eq!(from_pem(b"hello").unwrap_err(), KeyError::NoPublicKey);
-    assert!(matches!(from_pem(&pem("secp256k1")).unwrap_err(), KeyError::Unusable(_)));
     let garbage = b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
     assert_eq!(from_pem(garbage).unwrap_err(), KeyError::Malformed);
 }
