@@ -37,6 +37,8 @@ pub struct IssuerSettings {
     pub types: Vec<String>,
     /// Clock skew granted to `exp`, `nbf` and `iat`. Default 30 s; the configuration caps it.
     pub leeway: Duration,
+    /// The longest time from `iat` to `exp`; a token without `iat` is refused then. Default: any.
+    pub max_lifetime: Option<Duration>,
     /// Bytes of the longest token accepted. Default 7 KiB, below one header line's 8 KiB.
     pub max_token_size: usize,
     /// Claims that must be present, whatever they hold. Default none (`exp` always must).
@@ -61,6 +63,7 @@ impl IssuerSettings {
             algorithms: Algorithm::DEFAULT.to_vec(),
             types: vec!["JWT".to_owned(), "at+jwt".to_owned()],
             leeway: Duration::from_secs(30),
+            max_lifetime: None,
             max_token_size: 7 * 1024,
             required_claims: Vec::new(),
             require: Require::nothing(),

@@ -141,6 +141,9 @@ causes! {
     HeaderNotObject => TokenMalformed, "header_not_object";
     /// `iat` lies in the future.
     IatInFuture => TokenNotYetValid, "iat_in_future";
+    /// The issuer's settings limit how long tokens live, and the token does not say since when it
+    /// does.
+    IatMissing => ClaimRefused, "iat_missing";
     /// `iat` is no number.
     IatNotNumber => ClaimRefused, "iat_not_number";
     /// A claim to be sent on as a header is an object, or a list of other than scalars.
@@ -167,6 +170,8 @@ causes! {
     KidTooLong => TokenMalformed, "kid_too_long";
     /// The issuer has no key of that `kid`.
     KidUnknown => UnknownKey, "kid_unknown";
+    /// From `iat` to `exp` it is longer than the issuer's settings allow.
+    LifetimeTooLong => ClaimRefused, "lifetime_too_long";
     /// `nbf` lies in the future.
     NbfInFuture => TokenNotYetValid, "nbf_in_future";
     /// `nbf` is no number.

@@ -10,9 +10,10 @@
 //! 8. key
 //! 9. signature
 //! 10. `exp`, `nbf`, `iat`
-//! 11. audience
-//! 12. required claims
-//! 13. identity headers
+//! 11. lifetime
+//! 12. audience
+//! 13. required claims
+//! 14. identity headers
 //!
 //! Trusts the issuers' settings and keys. Until step 9 has passed, nothing of the token counts but
 //! as a question; from then on a claim of the wrong type refuses it. There is no step whose failure
@@ -20,6 +21,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::claims::{Claims, ObjectError, numeric_date, parse_object};
 use super::issuer::{Issuer, IssuerSet};
@@ -82,6 +84,8 @@ pub enum Step {
     NotBefore,
     /// `iat`.
     IssuedAt,
+    /// From `iat` to `exp`.
+    Lifetime,
     /// `aud`.
     Audience,
     /// What the issuer's settings require of the claims.
@@ -105,6 +109,7 @@ impl Step {
         Self::Expiry,
         Self::NotBefore,
         Self::IssuedAt,
+        Self::Lifetime,
         Self::Audience,
         Self::Required,
         Self::Identity,
@@ -125,6 +130,7 @@ impl Step {
             Self::Expiry => "expiry",
             Self::NotBefore => "not_before",
             Self::IssuedAt => "issued_at",
+            Self::Lifetime => "lifetime",
             Self::Audience => "audience",
             Self::Required => "required",
             Self::Identity => "identity",
@@ -196,7 +202,7 @@ pub(in crate::auth) async fn verify(
     }
 }
 
-/// What one issuer says of a token: steps 6 to 13.
+/// What one issuer says of a token: steps 6 to 14.
 async fn judge(
     issuer: &Issuer,
     token: &Token<'_>,
@@ -224,6 +230,8 @@ async fn judge(
     let nbf = run.step(Step::NotBefore, nbf, |at| times.describe("began", *at))?;
     let iat = times.begin(claims, "iat", Cause::IatNotNumber, Cause::IatInFuture);
     let iat = run.step(Step::IssuedAt, iat, |at| times.describe("began", *at))?;
+    let lifetime = check_lifetime(settings.max_lifetime, claims);
+    run.step(Step::Lifetime, lifetime, |()| describe_lifetime(settings.max_lifetime))?;
     let audience = settings.audience.check(claims);
     run.step(Step::Audience, audience, |()| describe_audience(claims))?;
     let required = check_required(issuer, claims);
@@ -390,7 +398,7 @@ fn check_signature(
 /// The time claims, RFC 7519 sections 4.1.4 to 4.1.6.
 struct Times {
     now: UnixTime,
-    leeway: std::time::Duration,
+    leeway: Duration,
 }
 
 impl Times {
@@ -429,6 +437,19 @@ impl Times {
     }
 }
 
+/// An issuer that hands out tokens for longer than agreed leaves a stolen one good for as long.
+/// Without `iat` nothing says how long the token lives, so it is refused too.
+fn check_lifetime(max: Option<Duration>, claims: &Claims) -> Result<(), Cause> {
+    let Some(max) = max else { return Ok(()) };
+    let date = |name, not_number| claims.raw(name).map(|at| numeric_date(at).ok_or(not_number));
+    let iat = date("iat", Cause::IatNotNumber).ok_or(Cause::IatMissing)??;
+    let exp = date("exp", Cause::ExpNotNumber).ok_or(Cause::ExpMissing)??;
+    match Duration::from_secs(exp.saturating_sub(iat)) <= max {
+        true => Ok(()),
+        false => Err(Cause::LifetimeTooLong),
+    }
+}
+
 fn check_required(issuer: &Issuer, claims: &Claims) -> Result<(), Cause> {
     let settings = issuer.settings();
     if settings.required_claims.iter().any(|name| claims.member(name).is_none()) {
@@ -463,6 +484,10 @@ fn describe_key(key: &Key) -> String {
         (None, Some(thumbprint)) => format!("thumbprint {thumbprint}"),
         (None, None) => "the secret".to_owned(),
     }
+}
+
+fn describe_lifetime(max: Option<Duration>) -> String {
+    max.map_or("not limited".to_owned(), |max| format!("within {} s", max.as_secs()))
 }
 
 fn describe_audience(claims: &Claims) -> String {

@@ -45,6 +45,8 @@ table! {
         types: Vec<String>, default(["JWT", "at+jwt"]);
         /// Clock skew allowed for `exp`, `nbf` and `iat`.
         leeway: Option<Duration>, optional("30s; 0s with `preset = \"simplejwt\"`"), limits("0s", "5m");
+        /// The longest time from a token's `iat` to its `exp`; with it, `iat` is required.
+        max_lifetime: Option<Duration>, optional("off"), limits("1s", "10000d");
         /// Longer tokens are refused unread.
         max_token_size: Size, default("7KiB"), limits("256B", "64KiB");
         /// How long fetched keys count as fresh: `auto` follows Cache-Control within 1m and 24h,

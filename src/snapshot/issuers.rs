@@ -96,6 +96,7 @@ fn settings(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Is
     settings.algorithms = algorithms(issuer, settings.algorithms);
     settings.types = issuer.types.clone();
     settings.leeway = issuer.leeway.unwrap_or(settings.leeway);
+    settings.max_lifetime = issuer.max_lifetime;
     settings.max_token_size = usize::try_from(issuer.max_token_size.bytes()).unwrap_or(usize::MAX);
     settings.identity = identity(compiling, issuer)?;
     let required =

@@ -1,5 +1,7 @@
 //! Every way in which a token can be wrong that we could think of, each with its exact reason.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -336,19 +338,53 @@ fn every_cause_of_a_token_is_produced_or_named_elsewhere() {
         .into_iter()
         .map(|(_, _, _, detail)| detail)
         .collect();
-    // From headers (`token.rs`), keys (`live_keys.rs`, below) and their absence.
+    // From headers (`token.rs`), keys (`live_keys.rs`, below), their absence, and settings (below).
     let elsewhere = [
         "duplicate_credentials",
         "no_credentials",
         "no_token",
         "other_scheme",
+        "iat_missing",
         "keys_unavailable",
         "kid_unknown",
+        "lifetime_too_long",
         "no_key_fits",
     ];
     for cause in Cause::ALL {
         let word = cause.as_str();
         assert!(produced.contains(&word) || elsewhere.contains(&word), "{word} has no test");
+    }
+}
+
+#[test]
+fn j16_a_token_may_not_live_longer_than_its_issuer_may_grant() {
+    let mut settings = strict_settings();
+    settings.max_lifetime = Some(Duration::from_secs(600));
+    let set = IssuerSet::new(vec![Issuer::new(settings, secret_keys())]).unwrap();
+    let ask = |iat: Value, exp: Value| {
+        let token = sign(&header(), &with(with(claims(), "iat", iat), "exp", exp));
+        explained(&set, &token).1.map(|_| ()).map_err(|refusal| refusal.cause())
+    };
+    assert_eq!(ask(json!(NOW), json!(NOW + 600)), Ok(()));
+    assert_eq!(ask(json!(NOW as f64 + 0.9), json!(NOW as f64 + 600.9)), Ok(()));
+    assert_eq!(ask(json!(NOW + 9), json!(NOW + 5)), Ok(()), "no time at all");
+    for (iat, exp) in [
+        (json!(NOW), json!(NOW + 601)),
+        (json!(NOW - 400), json!(NOW + 201)),
+        (json!(0), json!(NOW + 5)),
+        (json!(-5), json!(NOW + 5)),
+        (json!(NOW), json!(u64::MAX)),
+        (json!(NOW), json!(1e300)),
+    ] {
+        assert_eq!(ask(iat.clone(), exp.clone()), Err(Cause::LifetimeTooLong), "{iat} {exp}");
+    }
+    assert_eq!(ask(json!(null), json!(NOW + 5)), Err(Cause::IatNotNumber));
+    assert_eq!(explained(&set, &good()).1.map(|_| ()), Ok(()));
+    let refusal = explained(&set, &unclaimed("iat")).1.unwrap_err();
+    assert_eq!((refusal.reason(), refusal.detail()), (Reason::ClaimRefused, "iat_missing"));
+    // Without the setting neither matters.
+    for token in [unclaimed("iat"), claim("exp", json!(u64::MAX))] {
+        assert!(explained(&strict_set(), &token).1.is_ok());
     }
 }
 
