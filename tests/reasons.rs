@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::TcpListener;
 
+use portcullis::auth::Cause;
 use portcullis::telemetry::labels::Reason;
 use serde_json::{Value, json};
 
@@ -440,4 +441,50 @@ fn a_refusal_is_written_for_whoever_asked() {
         malformed.header("www-authenticate"),
         Some("Bearer realm=\"localhost\", error=\"invalid_token\"")
     );
+}
+
+/// What a forger could learn from: which part was wrong, which keys there are, whom we ask.
+#[test]
+fn j32_a_client_learns_the_reason_and_nothing_finer() {
+    let place = Place::start();
+    let signer = Signer::hmac(SECRET.as_bytes());
+    let other = Signer::hmac(b"another secret of more than thirty-two bytes");
+    let good = with_role(claims(ISSUER, "ada"));
+    let kid = "a-very-telling-kid";
+    let upstream = place.upstream.url();
+    let told = |token: &str| {
+        let response = place.token("/private/x", token).expect(401);
+        let text = response.text().to_ascii_lowercase();
+        for word in Cause::ALL.iter().map(|cause| cause.as_str()) {
+            // Some finer words are the reason itself.
+            let public = Reason::ALL.iter().any(|reason| reason.as_str().contains(word));
+            assert!(public || !text.contains(word), "{word}: {text}");
+        }
+        for secret in [kid, "id.example.com", "\"main\"", "away", &upstream, SECRET] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+        let mut body = response.json();
+        assert!(body.as_object_mut().unwrap().remove("request_id").is_some());
+        (response.header("www-authenticate").map(str::to_owned), body)
+    };
+    // Forgeries that come equally far are told the same.
+    let token = signer.sign(&good);
+    let forged = told(&tampered(&token));
+    let mut header = other.header();
+    header["kid"] = json!(kid);
+    let (head, _) = token.rsplit_once('.').unwrap();
+    for forgery in [
+        other.sign(&good),
+        other.sign_with(&header, &good),
+        format!("{head}."),
+        format!("{head}.AAAA"),
+    ] {
+        assert_eq!(told(&forgery), forged);
+    }
+    // So is whatever claim is refused of those that were rightly signed.
+    let mut unlimited = good.clone();
+    unlimited.as_object_mut().unwrap().remove("exp");
+    let mut nobody = good;
+    nobody["role"] = json!("nobody");
+    assert_eq!(told(&signer.sign(&unlimited)), told(&signer.sign(&nobody)));
 }

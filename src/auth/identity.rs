@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_one_line_refuses_the_token() {
+    fn j29_what_cannot_be_one_line_refuses_the_token() {
         for claim in [json!({}), json!([{}]), json!([["a"]]), json!([null])] {
             assert_eq!(header(claim.clone()), Err(Cause::IdentityNotScalar), "{claim}");
         }

@@ -13,7 +13,7 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
 }
 
 #[test]
-fn every_spelling_of_an_asserted_header_goes() {
+fn j28_every_spelling_of_an_asserted_header_goes() {
     let asserted = Asserted::new([name("X-User"), name("x_roles")]);
     let mut headers = map(&[
         ("X-User", "eve"),

@@ -10,7 +10,7 @@ use crate::keys::signing::Signer;
 use crate::telemetry::labels::Reason;
 
 /// Name, token, reason, detail.
-type Defect = (&'static str, String, &'static str, &'static str);
+pub(super) type Defect = (&'static str, String, &'static str, &'static str);
 
 fn claim(name: &str, value: Value) -> String {
     sign(&header(), &with(claims(), name, value))
@@ -282,11 +282,21 @@ fn signatures() -> Vec<Defect> {
     ]
 }
 
+pub(super) fn every_defect() -> Vec<Defect> {
+    [shape(), headers_of_tokens(), claims_of_tokens(), signatures()].concat()
+}
+
 #[test]
 fn every_defect_has_its_exact_reason() {
-    let set = strict_set();
-    let defects = [shape(), headers_of_tokens(), claims_of_tokens(), signatures()].concat();
+    let defects = every_defect();
     assert!(defects.len() >= 100, "{}", defects.len());
+    refused(defects);
+}
+
+/// Panics unless each is refused for its reason, by requests and `explain` alike.
+#[track_caller]
+pub(super) fn refused(defects: Vec<Defect>) {
+    let set = strict_set();
     let gateway = Gateway::new();
     for (name, token, reason, detail) in defects {
         let refusal = now_or_never(gateway.ask(&set, &token)).expect_err(name);
@@ -333,11 +343,7 @@ fn what_looks_odd_but_is_right_passes() {
 
 #[test]
 fn every_cause_of_a_token_is_produced_or_named_elsewhere() {
-    let produced: Vec<&str> = [shape(), headers_of_tokens(), claims_of_tokens(), signatures()]
-        .concat()
-        .into_iter()
-        .map(|(_, _, _, detail)| detail)
-        .collect();
+    let produced: Vec<&str> = every_defect().into_iter().map(|(_, _, _, detail)| detail).collect();
     // From headers (`token.rs`), keys (`live_keys.rs`, below), their absence, and settings (below).
     let elsewhere = [
         "duplicate_credentials",
@@ -363,7 +369,7 @@ fn j16_a_token_may_not_live_longer_than_its_issuer_may_grant() {
     let set = IssuerSet::new(vec![Issuer::new(settings, secret_keys())]).unwrap();
     let ask = |iat: Value, exp: Value| {
         let token = sign(&header(), &with(with(claims(), "iat", iat), "exp", exp));
-        explained(&set, &token).1.map(|_| ()).map_err(|refusal| refusal.cause())
+        cause_of(&set, &token)
     };
     assert_eq!(ask(json!(NOW), json!(NOW + 600)), Ok(()));
     assert_eq!(ask(json!(NOW as f64 + 0.9), json!(NOW as f64 + 600.9)), Ok(()));
@@ -400,7 +406,7 @@ fn an_absent_typ_counts_as_jwt_where_only_access_tokens_are_taken() {
 }
 
 #[test]
-fn simplejwt_takes_access_tokens_and_no_other() {
+fn j17_simplejwt_takes_access_tokens_and_no_other() {
     let set = simplejwt_set();
     let access = json!({
         "token_type": "access", "exp": NOW + 300, "iat": NOW, "jti": "a1b2", "user_id": "7",
@@ -430,8 +436,12 @@ fn simplejwt_takes_access_tokens_and_no_other() {
     assert_eq!(explained(&set, &hs384).1.unwrap_err().cause(), Cause::AlgNotAllowed);
 }
 
+pub(super) fn cause_of(set: &IssuerSet, token: &str) -> Result<(), Cause> {
+    explained(set, token).1.map(|_| ()).map_err(|refusal| refusal.cause())
+}
+
 /// An issuer of asymmetric keys, and one that trusts a secret, on one route.
-fn two_issuers(signer: &Signer) -> Arc<IssuerSet> {
+pub(super) fn two_issuers(signer: &Signer) -> Arc<IssuerSet> {
     let url = ExpectedIss::Url("https://es.example.com/".to_owned());
     let settings = IssuerSettings::new("es", url, Audience::Any);
     let es = Issuer::new(settings, KeySet::fixed(vec![signer.key().unwrap()]));
@@ -439,14 +449,14 @@ fn two_issuers(signer: &Signer) -> Arc<IssuerSet> {
 }
 
 #[test]
-fn keys_are_chosen_by_issuer_and_kid_alone() {
+fn j19_keys_are_chosen_by_issuer_and_kid_alone() {
     let (signer, other) = (Signer::generate().unwrap(), Signer::generate().unwrap());
     let set = two_issuers(&signer);
     let mine = json!({"iss": "https://es.example.com/", "exp": NOW + 300});
     let token = |signer: &Signer, header: Value, claims: &Value| {
         signer.sign(header.as_object().unwrap(), claims.as_object().unwrap()).unwrap()
     };
-    let cause = |token: &str| explained(&set, token).1.map(|_| ()).map_err(|r| r.cause());
+    let cause = |token: &str| cause_of(&set, token);
     assert_eq!(cause(&token(&signer, json!({}), &mine)), Ok(()));
     for (name, token, expected) in [
         ("unknown kid", token(&other, json!({}), &mine), Cause::KidUnknown),
@@ -534,7 +544,7 @@ fn explain_names_every_step_in_order() {
 }
 
 #[test]
-fn each_single_letter_changed_is_refused() {
+fn j14_each_single_letter_changed_is_refused() {
     let (set, token) = (strict_set(), good());
     for place in 0..token.len() {
         for letter in [b'A', b'z', b'_', b'.', b'='] {
@@ -577,7 +587,7 @@ fn reasons_are_those_of_the_contract() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic_or_verify(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn j15_no_bytes_panic_or_verify(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let set = strict_set();
         let text = String::from_utf8_lossy(&bytes);
         prop_assert!(explained(&set, &text).1.is_err());

@@ -4,6 +4,7 @@ mod authenticate;
 mod defects;
 mod live_keys;
 mod permits;
+mod rows;
 
 use std::sync::Arc;
 

@@ -183,50 +183,124 @@ fn with(base: Value, members: Value) -> Value {
     jwk
 }
 
+#[track_caller]
+fn skipped(cases: &[(Value, SkipReason)]) {
+    for (jwk, reason) in cases {
+        assert_eq!(parse(jwk).map(|_| ()).unwrap_err(), *reason, "{jwk}");
+    }
+}
+
+fn ed_jwk() -> Value {
+    json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+}
+
+#[test]
+fn j4_points_off_their_curve_are_refused() {
+    use SkipReason::{Malformed, Unsupported};
+    let jwk = |members| with(ec_jwk(), members);
+    skipped(&[
+        (jwk(json!({"crv": "P-384"})), Malformed),
+        (jwk(json!({"crv": "P-521"})), Malformed),
+        (jwk(json!({"crv": "secp256k1"})), Malformed),
+        (jwk(json!({"crv": "secp224r1"})), Unsupported),
+        (jwk(json!({"crv": "p-256"})), Unsupported),
+        (jwk(json!({"crv": null})), Malformed),
+        (jwk(json!({"alg": "ES384"})), Malformed),
+        (jwk(json!({"alg": "ES256K"})), Malformed),
+        (jwk(json!({"x": "AA"})), Malformed),
+        (jwk(json!({"y": "AA"})), Malformed),
+        (jwk(json!({"x": ec_jwk()["y"], "y": ec_jwk()["x"]})), Malformed),
+        (jwk(json!({"x": "A".repeat(43), "y": "A".repeat(43)})), Malformed),
+    ]);
+}
+
+#[test]
+fn j6_rsa_keys_out_of_bounds_are_refused() {
+    use SkipReason::{Malformed, Weak};
+    let jwk = |members| with(rsa_jwk(), members);
+    skipped(&[
+        (jwk(json!({"n": null})), Malformed),
+        (jwk(json!({"n": "AQAB=="})), Malformed),
+        (jwk(json!({"e": "AQ"})), Weak),
+        (jwk(json!({"e": "AQAA"})), Weak),
+        (jwk(json!({"e": ""})), Weak),
+        (jwk(json!({"n": URL_SAFE_NO_PAD.encode([0xff; 513])})), Weak),
+        (vectors()["rsa_1024"].clone(), Weak),
+    ]);
+}
+
+#[test]
+fn j7_other_edwards_keys_are_refused() {
+    use SkipReason::{Malformed, Unsupported};
+    let jwk = |members| with(ed_jwk(), members);
+    skipped(&[
+        (jwk(json!({"crv": "Ed448"})), Unsupported),
+        (jwk(json!({"crv": "X25519"})), Unsupported),
+        (jwk(json!({"x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHUQ"})), Malformed),
+        (jwk(json!({"alg": "ES256"})), Malformed),
+    ]);
+    // RFC 9864's name for the same.
+    for name in ["EdDSA", "Ed25519"] {
+        let key = parse(&jwk(json!({ "alg": name }))).unwrap();
+        assert_eq!(key.algorithms().collect::<Vec<_>>(), [Algorithm::EdDSA]);
+    }
+}
+
+#[test]
+fn j22_secrets_and_private_keys_in_a_set_are_skipped() {
+    use SkipReason::{Private, Symmetric};
+    let private = || json!({"d": "AQAB"});
+    skipped(&[
+        (json!({"kty": "oct", "k": "c2VjcmV0"}), Symmetric),
+        (json!({"kty": "oct", "k": "A".repeat(86), "alg": "HS256", "use": "sig"}), Symmetric),
+        (with(rsa_jwk(), private()), Private),
+        (with(ec_jwk(), private()), Private),
+        (with(ed_jwk(), private()), Private),
+    ]);
+    let set = json!({ "keys": [
+        {"kty": "oct", "kid": "s", "k": "A".repeat(86)},
+        with(ec_jwk(), json!({"kid": "p", "d": "AQAB"})),
+        with(rsa_jwk(), json!({"kid": "good"})),
+    ]});
+    let parsed = parse_set(set.to_string().as_bytes()).unwrap();
+    assert_eq!(parsed.keys.iter().map(Key::kid).collect::<Vec<_>>(), [Some("good")]);
+    assert_eq!(
+        parsed.skipped.iter().map(|skipped| skipped.reason).collect::<Vec<_>>(),
+        [Symmetric, Private]
+    );
+}
+
+#[test]
+fn j24_a_key_for_something_else_is_skipped() {
+    use SkipReason::{Malformed, Unsupported, WrongUse};
+    let jwk = |members| with(rsa_jwk(), members);
+    skipped(&[
+        (jwk(json!({"use": "enc"})), WrongUse),
+        (jwk(json!({"use": ""})), WrongUse),
+        (jwk(json!({"use": ["sig"]})), Malformed),
+        (jwk(json!({"key_ops": ["encrypt"]})), WrongUse),
+        (jwk(json!({"key_ops": []})), WrongUse),
+        (jwk(json!({"key_ops": "verify"})), Malformed),
+        (jwk(json!({"use": "sig", "key_ops": ["encrypt"]})), WrongUse),
+        (jwk(json!({"alg": "RSA-OAEP"})), Unsupported),
+        (jwk(json!({"alg": "none"})), Unsupported),
+        (jwk(json!({"alg": "HS256"})), Malformed),
+        (jwk(json!({"alg": "ES256"})), Malformed),
+    ]);
+}
+
 #[test]
 fn keys_that_must_not_be_used_say_why() {
-    use SkipReason::{BadKid, Malformed, Private, Symmetric, Unsupported, Weak, WrongUse};
-    let ed = || json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-    let cases = [
+    use SkipReason::{BadKid, Malformed, Unsupported};
+    skipped(&[
         (json!("a string"), Malformed),
         (json!({}), Malformed),
         (json!({"kty": 1}), Malformed),
         (json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}), Unsupported),
-        (json!({"kty": "oct", "k": "c2VjcmV0"}), Symmetric),
         (with(rsa_jwk(), json!({"kid": 1})), BadKid),
         (with(rsa_jwk(), json!({"kid": ""})), BadKid),
         (with(rsa_jwk(), json!({"kid": "k".repeat(MAX_KID + 1)})), BadKid),
-        (with(rsa_jwk(), json!({"use": "enc"})), WrongUse),
-        (with(rsa_jwk(), json!({"use": ["sig"]})), Malformed),
-        (with(rsa_jwk(), json!({"key_ops": ["encrypt"]})), WrongUse),
-        (with(rsa_jwk(), json!({"key_ops": []})), WrongUse),
-        (with(rsa_jwk(), json!({"key_ops": "verify"})), Malformed),
-        (with(rsa_jwk(), json!({"alg": "RSA-OAEP"})), Unsupported),
-        (with(rsa_jwk(), json!({"alg": "none"})), Unsupported),
-        (with(rsa_jwk(), json!({"alg": "HS256"})), Malformed),
-        (with(rsa_jwk(), json!({"alg": "ES256"})), Malformed),
-        (with(rsa_jwk(), json!({"n": null})), Malformed),
-        (with(rsa_jwk(), json!({"n": "AQAB=="})), Malformed),
-        (with(rsa_jwk(), json!({"e": "AQ"})), Weak),
-        (with(rsa_jwk(), json!({"e": "AQAA"})), Weak),
-        (with(rsa_jwk(), json!({"d": "AQAB"})), Private),
-        (vectors()["rsa_1024"].clone(), Weak),
-        (with(ec_jwk(), json!({"crv": "P-384"})), Malformed),
-        (with(ec_jwk(), json!({"crv": "secp256k1"})), Malformed),
-        (with(ec_jwk(), json!({"crv": "secp224r1"})), Unsupported),
-        (with(ec_jwk(), json!({"crv": null})), Malformed),
-        (with(ec_jwk(), json!({"alg": "ES384"})), Malformed),
-        (with(ec_jwk(), json!({"x": "AA"})), Malformed),
-        (with(ec_jwk(), json!({"x": ec_jwk()["y"], "y": ec_jwk()["x"]})), Malformed),
-        (with(ec_jwk(), json!({"x": "A".repeat(43), "y": "A".repeat(43)})), Malformed),
-        (with(ec_jwk(), json!({"d": "AQAB"})), Private),
-        (with(ed(), json!({"crv": "Ed448"})), Unsupported),
-        (with(ed(), json!({"crv": "X25519"})), Unsupported),
-        (with(ed(), json!({"x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHUQ"})), Malformed),
-    ];
-    for (jwk, reason) in cases {
-        assert_eq!(parse(&jwk).map(|_| ()).unwrap_err(), reason, "{jwk}");
-    }
+    ]);
     for harmless in [
         json!({"use": "sig", "key_ops": ["sign", "verify"]}),
         json!({"x5c": "wrong type", "x5t": 7, "unknown": {}}),
@@ -267,7 +341,7 @@ fn an_operators_own_key_may_be_secret_or_private() {
 }
 
 #[test]
-fn one_bad_key_never_costs_the_others() {
+fn j24_one_bad_key_never_costs_the_others() {
     let set = json!({ "keys": [
         {"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq"},
         with(rsa_jwk(), json!({"kid": "good"})),
@@ -289,7 +363,7 @@ fn one_bad_key_never_costs_the_others() {
 }
 
 #[test]
-fn one_kid_for_two_keys_makes_both_unusable() {
+fn j23_one_kid_for_two_keys_makes_both_unusable() {
     let other_rsa = json!({"kty": "RSA", "e": "AQAB",
         "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"});
     let kid = json!({"kid": "a"});
