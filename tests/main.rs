@@ -12,6 +12,8 @@
 mod architecture;
 /// The verbs of the command line.
 mod cli;
+/// The verbs of tokens.
+mod cli_token;
 /// What a broken configuration is told, drawn as an operator sees it.
 mod config_errors;
 /// `portcullis demo`, line by line.

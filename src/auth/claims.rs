@@ -132,7 +132,7 @@ impl std::error::Error for ClaimPathError {}
 
 /// RFC 7519 section 2 `NumericDate` in whole seconds: fractions are cut downwards, times before
 /// 1970 read as 1970, and what is no number is none (a date as text would be a guess).
-pub(in crate::auth) fn numeric_date(value: &Value) -> Option<u64> {
+pub fn numeric_date(value: &Value) -> Option<u64> {
     let number = value.as_number()?;
     if let Some(seconds) = number.as_u64() {
         return Some(seconds);

@@ -7,8 +7,10 @@
 //! is not a verified token ends in a refusal.
 
 mod claims;
+mod describe;
 mod identity;
 mod issuer;
+mod jws;
 pub mod policy;
 pub mod principal;
 mod refusal;
@@ -26,11 +28,12 @@ use hyper::HeaderMap;
 
 use crate::clock::Clock;
 
-pub use claims::{ClaimPath, ClaimPathError, Claims};
+pub use claims::{ClaimPath, ClaimPathError, Claims, numeric_date};
 pub use identity::IdentityHeaders;
 pub use issuer::{
     Audience, ErrorStyle, ExpectedIss, Issuer, IssuerSet, IssuerSetError, IssuerSettings,
 };
+pub use jws::{Dissected, dissect, verify_jws};
 pub use policy::{Denial, Guarded, Permit, Policy};
 pub use principal::Principal;
 pub use refusal::{Cause, Refusal};

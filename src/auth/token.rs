@@ -98,11 +98,7 @@ pub(in crate::auth) struct Header {
 
 impl Header {
     pub(in crate::auth) fn parse(bytes: &[u8]) -> Result<Self, Cause> {
-        let members = parse_object(bytes).map_err(|error| match error {
-            ObjectError::DuplicateName => Cause::HeaderDuplicateName,
-            ObjectError::NotJson => Cause::HeaderNotJson,
-            ObjectError::NotObject => Cause::HeaderNotObject,
-        })?;
+        let members = parse_object(bytes).map_err(Self::cause_of)?;
         refuse_extensions(&members)?;
         let algorithm = string(&members, "alg", Cause::AlgNotString)?.ok_or(Cause::AlgMissing)?;
         let kid = string(&members, "kid", Cause::KidNotString)?;
@@ -114,6 +110,16 @@ impl Header {
             kid: kid.map(str::to_owned),
             typ: normal_type(string(&members, "typ", Cause::TypNotString)?.unwrap_or("jwt")),
         })
+    }
+}
+
+impl Header {
+    pub(in crate::auth) fn cause_of(error: ObjectError) -> Cause {
+        match error {
+            ObjectError::DuplicateName => Cause::HeaderDuplicateName,
+            ObjectError::NotJson => Cause::HeaderNotJson,
+            ObjectError::NotObject => Cause::HeaderNotObject,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::claims::{Claims, ObjectError, numeric_date, parse_object};
+use super::describe;
 use super::issuer::{Issuer, IssuerSet};
 use super::principal::{Extract, Principal};
 use super::refusal::{Cause, Refusal};
@@ -172,14 +173,15 @@ pub(in crate::auth) async fn verify(
     clock: &Clock,
     findings: Option<&mut Vec<Finding>>,
 ) -> Result<Verified, Refusal> {
-    let mut run = Run { findings, issuer: None };
+    let mut run = Run::new(findings);
     let size = check_size(token, set.max_token_size());
     run.step(Step::Size, size, |()| format!("{} bytes", token.len()))?;
     let parts = Parts::split(token);
     let parts = run.step(Step::Parts, parts, |_| "three parts of base64url".to_owned())?;
-    let header = run.step(Step::Header, Header::parse(&parts.header), describe_header)?;
-    let claims = run.step(Step::Claims, parse_claims(&parts.claims), describe_claims)?;
-    let issuers = run.step(Step::Issuer, set.candidates(&claims), |list| describe_issuers(list))?;
+    let header = run.step(Step::Header, Header::parse(&parts.header), describe::header)?;
+    let claims = run.step(Step::Claims, parse_claims(&parts.claims), describe::claims)?;
+    let issuers =
+        run.step(Step::Issuer, set.candidates(&claims), |list| describe::issuers(list))?;
 
     let token = Token { text: token, parts: &parts, header: &header, claims: &claims };
     let mut refused: Option<Stop> = None;
@@ -218,10 +220,10 @@ async fn judge(
     run.step(Step::Type, typ, |()| format!("`{}`", token.header.typ))?;
     let algorithm = choose_algorithm(issuer, &token.header.algorithm);
     let algorithm = run.step(Step::Algorithm, algorithm, |a| format!("`{a}`"))?;
-    let keys = find_keys(issuer, token.header.kid.as_deref(), algorithm, lookup).await;
-    let keys = run.step(Step::Key, keys, |keys| describe_keys(keys))?;
+    let keys = find_keys(issuer, token.header, algorithm, lookup).await;
+    let keys = run.step(Step::Key, keys, |keys| describe::keys(keys))?;
     let key = check_signature(&keys, algorithm, token.parts);
-    let key = run.step(Step::Signature, key, |key| describe_key(key))?;
+    let key = run.step(Step::Signature, key, |key| describe::key(key))?;
 
     // Read after the wait for a fetch: the token may have ended meanwhile.
     let times = Times { now: clock.wall(), leeway: settings.leeway };
@@ -231,9 +233,9 @@ async fn judge(
     let iat = times.begin(claims, "iat", Cause::IatNotNumber, Cause::IatInFuture);
     let iat = run.step(Step::IssuedAt, iat, |at| times.describe("began", *at))?;
     let lifetime = check_lifetime(settings.max_lifetime, claims);
-    run.step(Step::Lifetime, lifetime, |()| describe_lifetime(settings.max_lifetime))?;
+    run.step(Step::Lifetime, lifetime, |()| describe::lifetime(settings.max_lifetime))?;
     let audience = settings.audience.check(claims);
-    run.step(Step::Audience, audience, |()| describe_audience(claims))?;
+    run.step(Step::Audience, audience, |()| describe::audience(claims))?;
     let required = check_required(issuer, claims);
     run.step(Step::Required, required, |()| "present, with allowed values".to_owned())?;
     let extract =
@@ -269,7 +271,7 @@ impl Admission {
 }
 
 /// Where one issuer's judgement ended.
-struct Stop {
+pub(in crate::auth) struct Stop {
     step: Step,
     cause: Cause,
     issuer: Option<Arc<str>>,
@@ -301,13 +303,17 @@ impl From<Stop> for Refusal {
 }
 
 /// Carries what `explain` wants to know through the steps; for requests it does nothing.
-struct Run<'r> {
+pub(in crate::auth) struct Run<'r> {
     findings: Option<&'r mut Vec<Finding>>,
     issuer: Option<Arc<str>>,
 }
 
-impl Run<'_> {
-    fn step<T>(
+impl<'r> Run<'r> {
+    pub(in crate::auth) fn new(findings: Option<&'r mut Vec<Finding>>) -> Self {
+        Self { findings, issuer: None }
+    }
+
+    pub(in crate::auth) fn step<T>(
         &mut self,
         step: Step,
         result: Result<T, Cause>,
@@ -334,7 +340,7 @@ pub(in crate::auth) fn check_size(token: &str, max: usize) -> Result<(), Cause> 
     if token.len() > max { Err(Cause::TooLarge) } else { Ok(()) }
 }
 
-fn parse_claims(bytes: &[u8]) -> Result<Claims, Cause> {
+pub(in crate::auth) fn parse_claims(bytes: &[u8]) -> Result<Claims, Cause> {
     parse_object(bytes).map(Claims::new).map_err(|error| match error {
         ObjectError::DuplicateName => Cause::ClaimsDuplicateName,
         ObjectError::NotJson => Cause::ClaimsNotJson,
@@ -350,12 +356,16 @@ fn check_type(issuer: &Issuer, typ: &str) -> Result<(), Cause> {
     }
 }
 
-/// The token proposes, the issuer's settings decide (attacks J1 to J3).
-fn choose_algorithm(issuer: &Issuer, name: &str) -> Result<Algorithm, Cause> {
+pub(in crate::auth) fn parse_algorithm(name: &str) -> Result<Algorithm, Cause> {
     if name.eq_ignore_ascii_case("none") {
         return Err(Cause::AlgNone);
     }
-    let algorithm: Algorithm = name.parse().map_err(|_| Cause::AlgUnknown)?;
+    name.parse().map_err(|_| Cause::AlgUnknown)
+}
+
+/// The token proposes, the issuer's settings decide (attacks J1 to J3).
+fn choose_algorithm(issuer: &Issuer, name: &str) -> Result<Algorithm, Cause> {
+    let algorithm = parse_algorithm(name)?;
     match issuer.settings().algorithms.contains(&algorithm) {
         true => Ok(algorithm),
         false => Err(Cause::AlgNotAllowed),
@@ -366,26 +376,36 @@ fn choose_algorithm(issuer: &Issuer, name: &str) -> Result<Algorithm, Cause> {
 /// is ever tried.
 async fn find_keys(
     issuer: &Issuer,
-    kid: Option<&str>,
+    header: &Header,
     algorithm: Algorithm,
     lookup: Lookup,
 ) -> Result<Vec<Arc<Key>>, Cause> {
+    let kid = header.kid.as_deref();
     let mut found = issuer.keys().candidates(kid, algorithm);
     if matches!((&found, lookup), (Found::UnknownKid, Lookup::Refetch)) {
         found = issuer.keys().candidates_after_refetch(kid, algorithm).await;
     }
+    keys_of(found, header, algorithm)
+}
+
+/// The keys that were found, as far as they may be used with `algorithm`.
+pub(in crate::auth) fn keys_of(
+    found: Found,
+    header: &Header,
+    algorithm: Algorithm,
+) -> Result<Vec<Arc<Key>>, Cause> {
     match found {
         Found::Keys(mut keys) => {
             keys.retain(|key| key.allows(algorithm));
             if keys.is_empty() { Err(Cause::AlgNotAllowed) } else { Ok(keys) }
         }
-        Found::UnknownKid if kid.is_some() => Err(Cause::KidUnknown),
+        Found::UnknownKid if header.kid.is_some() => Err(Cause::KidUnknown),
         Found::UnknownKid => Err(Cause::NoKeyFits),
         Found::Unavailable => Err(Cause::KeysUnavailable),
     }
 }
 
-fn check_signature(
+pub(in crate::auth) fn check_signature(
     keys: &[Arc<Key>],
     algorithm: Algorithm,
     parts: &Parts<'_>,
@@ -456,40 +476,4 @@ fn check_required(issuer: &Issuer, claims: &Claims) -> Result<(), Cause> {
         return Err(Cause::ClaimMissing);
     }
     settings.require.check(claims).map_err(|_| Cause::ClaimNotAllowed)
-}
-
-fn describe_header(header: &Header) -> String {
-    let kid = header.kid.as_deref().map_or("without kid".to_owned(), |kid| format!("kid {kid:?}"));
-    format!("alg {:?}, typ {:?}, {kid}", header.algorithm, header.typ)
-}
-
-fn describe_claims(claims: &Claims) -> String {
-    let names: Vec<String> = claims.members().keys().map(|name| format!("{name:?}")).collect();
-    names.join(", ")
-}
-
-fn describe_issuers(issuers: &[&Arc<Issuer>]) -> String {
-    let names: Vec<&str> = issuers.iter().map(|issuer| &**issuer.name()).collect();
-    names.join(", ")
-}
-
-fn describe_keys(keys: &[Arc<Key>]) -> String {
-    let names: Vec<String> = keys.iter().map(|key| describe_key(key)).collect();
-    names.join(", ")
-}
-
-fn describe_key(key: &Key) -> String {
-    match (key.kid(), key.thumbprint()) {
-        (Some(kid), _) => format!("kid {kid:?}"),
-        (None, Some(thumbprint)) => format!("thumbprint {thumbprint}"),
-        (None, None) => "the secret".to_owned(),
-    }
-}
-
-fn describe_lifetime(max: Option<Duration>) -> String {
-    max.map_or("not limited".to_owned(), |max| format!("within {} s", max.as_secs()))
-}
-
-fn describe_audience(claims: &Claims) -> String {
-    claims.raw("aud").map_or("absent".to_owned(), |aud| aud.to_string())
 }

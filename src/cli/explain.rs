@@ -1,9 +1,9 @@
 //! `portcullis explain`: what would happen to a request, and why.
 //!
 //! Offline: compiles the configuration as `run` does and asks the same functions that serve
-//! requests. Opens no connection, so keys that only an issuer can hand out are not known here.
+//! requests. Reads key files but opens no connection, so keys that only an issuer can hand out are not
+//! known here.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Uri};
 
+use super::known_keys::{self, Reach};
+use super::token::{read_token, show};
 use super::{Failure, load, refused};
 use crate::auth::{self, Guarded, Policy, Principal};
 use crate::clock::Clock;
@@ -70,28 +72,13 @@ fn request(arguments: &Arguments) -> Result<(Parts, Scheme), Failure> {
             HeaderValue::try_from(value.trim()).map_err(|e| usage(format!("header: {e}")))?;
         request.headers_mut().append(name, value);
     }
-    if let Some(token) = token(arguments)? {
-        let value = HeaderValue::try_from(format!("Bearer {token}"))
+    if let Some(token) = &arguments.token {
+        let token = read_token(token)?;
+        let value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
             .map_err(|_| usage("the token holds a character that no header may".to_owned()))?;
         request.headers_mut().append(AUTHORIZATION, value);
     }
     Ok((request.into_parts().0, scheme))
-}
-
-fn token(arguments: &Arguments) -> Result<Option<String>, Failure> {
-    match arguments.token.as_deref() {
-        Some("-") => {
-            let mut token = String::new();
-            // No issuer takes a token of this size.
-            std::io::stdin()
-                .take(1024 * 1024)
-                .read_to_string(&mut token)
-                .map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
-            Ok(Some(token.trim().to_owned()))
-        }
-        Some(token) => Ok(Some(token.to_owned())),
-        None => Ok(None),
-    }
 }
 
 /// The steps of a request, in their order, each with what it finds.
@@ -176,12 +163,12 @@ fn show_route(snapshot: &Snapshot, clock: &Clock, route: &RoutePlan, parts: &Par
     println!("route      {}", route.name);
     match &route.action {
         Action::Files(guarded) => {
-            if verdict(guarded, clock, parts) {
+            if verdict(snapshot, guarded, clock, parts) {
                 println!("action     serve a file of {}", route.to);
             }
         }
         Action::Proxy(guarded) => {
-            if !verdict(guarded, clock, parts) {
+            if !verdict(snapshot, guarded, clock, parts) {
                 return;
             }
             println!("action     forward to {}", route.to);
@@ -200,7 +187,7 @@ fn show_route(snapshot: &Snapshot, clock: &Clock, route: &RoutePlan, parts: &Par
 }
 
 /// Shows the token's way through the route's policy; whether the action is reached.
-fn verdict<A>(guarded: &Guarded<A>, clock: &Clock, parts: &Parts) -> bool {
+fn verdict<A>(snapshot: &Snapshot, guarded: &Guarded<A>, clock: &Clock, parts: &Parts) -> bool {
     println!("policy     {}", guarded.policy());
     let principal = match guarded.policy() {
         Policy::Public => None,
@@ -212,7 +199,7 @@ fn verdict<A>(guarded: &Guarded<A>, clock: &Clock, parts: &Parts) -> bool {
                     return false;
                 }
             };
-            match judge(issuers, token, clock) {
+            match judge(snapshot, issuers, token, clock) {
                 Some(principal) => Some(principal),
                 None => return false,
             }
@@ -232,17 +219,20 @@ fn verdict<A>(guarded: &Guarded<A>, clock: &Clock, parts: &Parts) -> bool {
     }
 }
 
-fn judge(issuers: &auth::IssuerSet, token: &str, clock: &Clock) -> Option<Arc<Principal>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+fn judge(
+    snapshot: &Snapshot,
+    issuers: &auth::IssuerSet,
+    token: &str,
+    clock: &Clock,
+) -> Option<Arc<Principal>> {
+    let runtime = known_keys::runtime().ok()?;
+    let named: Vec<_> = issuers.iter().map(Arc::clone).collect();
+    for note in known_keys::load(&runtime, snapshot, &named, Reach::Local) {
+        println!("  {:<11} {note}", "keys");
+    }
     let (findings, result) =
         runtime.block_on(auth::explain(issuers, token, auth::Lookup::Known, clock));
-    for finding in findings {
-        let issuer = finding.issuer.map(|name| format!("{name}: ")).unwrap_or_default();
-        match finding.outcome {
-            Ok(found) => println!("  {:<11} {issuer}{found}", finding.step.as_str()),
-            Err(cause) => println!("  {:<11} {issuer}refused: {cause}", finding.step.as_str()),
-        }
-    }
+    show(&findings);
     match result {
         Ok(principal) => {
             println!("token      ok (issuer {})", principal.issuer_name());

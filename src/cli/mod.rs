@@ -10,11 +10,13 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod init;
+mod known_keys;
 mod reference;
 mod reload;
 mod routes;
 mod run;
 mod schema;
+mod token;
 mod version;
 
 use std::io::IsTerminal;
@@ -52,6 +54,8 @@ enum Verb {
     Explain(explain::Arguments),
     /// Print the route table as compiled
     Routes,
+    /// Inspect, verify and sign tokens; print key sets
+    Token(token::Arguments),
     /// Apply the configuration file to the running gateway
     Reload,
     /// Ask the running gateway whether it is ready
@@ -73,6 +77,8 @@ enum Failure {
     Usage(String),
     /// It failed while running.
     Running(String),
+    /// The answer is no, and was printed.
+    Told,
 }
 
 /// Runs the program with the process's arguments.
@@ -93,6 +99,7 @@ pub fn main() -> ExitCode {
             eprintln!("error: {message}");
             ExitCode::FAILURE
         }
+        Err(Failure::Told) => ExitCode::FAILURE,
     }
 }
 
@@ -105,6 +112,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Verb::Check => check::run(&configuration_path(file)?),
         Verb::Explain(verb) => explain::run(&configuration_path(file)?, &verb),
         Verb::Routes => routes::run(&configuration_path(file)?),
+        Verb::Token(verb) => token::run(file, &verb),
         Verb::Reload => reload::run(&configuration_path(file)?),
         Verb::Healthcheck => healthcheck::run(&configuration_path(file)?),
         Verb::Schema(verb) => schema::run(&verb),

@@ -42,7 +42,7 @@ pub use load::{Environment, Loaded, load, load_admin, parse};
 pub use reference::reference;
 pub use require::{ClaimRule, RequireTable};
 pub use route::{CacheControl, Errors, Issuers, Route};
-pub use scalar::{OneOrMany, Secret, Size, Spanned};
+pub use scalar::{OneOrMany, Secret, Size, Spanned, duration};
 pub use schema::schema;
 pub use server::{Folder, MaxHeaders, Server, Spool, Underscores, Workers};
 pub use upstream::{Balance, Kind, Upstream};

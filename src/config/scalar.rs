@@ -207,6 +207,11 @@ const SIZES: &[(&str, u64)] = &[
     ("PiB", 1 << 50),
 ];
 
+/// A time as it is written everywhere: `500ms`, `10s`, `5m`, `24h`, `30d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    amount(text, TIMES).map(Duration::from_millis)
+}
+
 /// A whole number and its unit, as a number of the smallest unit.
 fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::jwk::{Key, MAX_KID, parse};
+use super::jwk::{Key, MAX_KID, Origin, parse_from};
 
 /// How many entries of one JWKS are looked at; the rest are skipped as `too_many`.
 pub const MAX_KEYS: usize = 64;
@@ -108,6 +108,47 @@ impl fmt::Display for NotAKeySet {
 
 impl std::error::Error for NotAKeySet {}
 
+/// The operator's own key file is no JWK and no set of them, or may not be used as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileError {
+    /// Secrets and public keys in one set: whoever takes one for the other verifies anything.
+    Mixed,
+    /// Neither a JWK nor a JWKS.
+    NotKeys,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mixed => "the set mixes secrets and public keys",
+            Self::NotKeys => "neither a JWK nor a JWK set",
+        })
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Reads a JWK or a JWKS that the operator named: it may hold secrets, and private keys, of which
+/// the public half is used.
+///
+/// # Errors
+/// See [`FileError`]; keys that may not be used are skipped as [`parse_set`] skips them.
+pub fn parse_file(bytes: &[u8]) -> Result<Parsed, FileError> {
+    let document: Value = serde_json::from_slice(bytes).map_err(|_| FileError::NotKeys)?;
+    let single = std::slice::from_ref(&document);
+    let entries = match document.get("keys") {
+        Some(keys) => keys.as_array().ok_or(FileError::NotKeys)?.as_slice(),
+        None if document.is_object() => single,
+        None => return Err(FileError::NotKeys),
+    };
+    let secrets = entries.iter().filter(|entry| entry.get("kty").is_some_and(|kty| kty == "oct"));
+    match secrets.count() {
+        0 => Ok(read(entries, Origin::Own)),
+        some if some == entries.len() => Ok(read(entries, Origin::Own)),
+        _ => Err(FileError::Mixed),
+    }
+}
+
 /// Reads a JWKS entry by entry.
 ///
 /// # Errors
@@ -115,18 +156,27 @@ impl std::error::Error for NotAKeySet {}
 pub fn parse_set(bytes: &[u8]) -> Result<Parsed, NotAKeySet> {
     let document: Value = serde_json::from_slice(bytes).map_err(|_| NotAKeySet)?;
     let entries = document.get("keys").and_then(Value::as_array).ok_or(NotAKeySet)?;
+    Ok(read(entries, Origin::Published))
+}
+
+fn read(entries: &[Value], origin: Origin) -> Parsed {
     let mut found: Vec<(usize, Key)> = Vec::new();
     let mut skipped = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        let parsed = if index < MAX_KEYS { parse(entry) } else { Err(SkipReason::TooMany) };
+        let parsed = match index < MAX_KEYS {
+            true => parse_from(entry, origin),
+            false => Err(SkipReason::TooMany),
+        };
         match parsed {
             Ok(key) if found.iter().any(|(_, known)| known.is_same(&key)) => {}
             Ok(key) => found.push((index, key)),
             Err(reason) => skipped.push(Skipped { index, kid: shown_kid(entry), reason }),
         }
     }
-    let ambiguous: Vec<bool> =
-        found.iter().map(|(_, key)| found.iter().any(|(_, other)| key.conflicts(other))).collect();
+    let ambiguous = |(at, key): &(usize, Key)| {
+        found.iter().any(|(other_at, other)| at != other_at && key.conflicts(other))
+    };
+    let ambiguous: Vec<bool> = found.iter().map(ambiguous).collect();
     let mut keys = Vec::with_capacity(found.len());
     let mut published = Vec::with_capacity(found.len());
     for ((index, key), ambiguous) in found.into_iter().zip(ambiguous) {
@@ -139,7 +189,7 @@ pub fn parse_set(bytes: &[u8]) -> Result<Parsed, NotAKeySet> {
         }
     }
     skipped.sort_by_key(|skipped| skipped.index);
-    Ok(Parsed { keys, skipped, published })
+    Parsed { keys, skipped, published }
 }
 
 /// The members that [`parse`] makes a verifying key of, and no private one.

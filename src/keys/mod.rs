@@ -26,7 +26,7 @@ pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use fetch::{FetchError, MAX_DOCUMENT};
 pub use jwk::Key;
 pub use key_set::{Found, Freshness, KeySet, KeySetStatus, MAX_CANDIDATES, RemoteStatus};
-pub use pem::{KeyError, from_pem};
+pub use pem::{KeyError, from_pem, published};
 pub use secret::{MIN_SECRET, WeakSecret, from_secret};
 pub use source::{Refresh, RefreshSettings, Source, SourceError, UrlError};
 pub use store::Store;

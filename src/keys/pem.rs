@@ -55,11 +55,33 @@ pub fn from_pem(pem: &[u8]) -> Result<Vec<Key>, KeyError> {
     jwks.iter().map(|jwk| jwk::parse(jwk).map_err(KeyError::Unusable)).collect()
 }
 
+/// The same keys as an issuer publishes them: each with its thumbprint (RFC 7638) as `kid`, and
+/// with `alg` where its type has only one.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn published(pem: &[u8]) -> Result<Vec<Value>, KeyError> {
+    let mut jwks = public_jwks(pem)?;
+    for jwk in &mut jwks {
+        let key = jwk::parse(jwk).map_err(KeyError::Unusable)?;
+        let Some(members) = jwk.as_object_mut() else { continue };
+        let mut algorithms = key.algorithms();
+        if let (Some(only), None) = (algorithms.next(), algorithms.next()) {
+            members.insert("alg".to_owned(), only.as_str().into());
+        }
+        members.insert("use".to_owned(), "sig".into());
+        if let Some(thumbprint) = key.thumbprint() {
+            members.insert("kid".to_owned(), thumbprint.into());
+        }
+    }
+    Ok(jwks)
+}
+
 /// The same keys as JWKs of their required members alone, not yet checked.
 ///
 /// # Errors
 /// See [`KeyError`].
-pub(super) fn public_jwks(pem: &[u8]) -> Result<Vec<Value>, KeyError> {
+fn public_jwks(pem: &[u8]) -> Result<Vec<Value>, KeyError> {
     let mut keys = Vec::new();
     for block in Pem::iter_from_buffer(pem) {
         let block = block.map_err(|_| KeyError::Malformed)?;

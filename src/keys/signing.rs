@@ -180,21 +180,9 @@ impl Signer {
             }
             (_, _) => return Err(unusable),
         };
-        let named = match text("alg") {
-            Some(name) => {
-                let unknown = PrivateKeyError::Unusable(SkipReason::Unsupported);
-                Some(name.parse::<Algorithm>().map_err(|_| unknown)?)
-            }
-            None => None,
-        };
-        match (named, algorithm) {
-            (Some(named), Some(asked)) if named != asked => {
-                return Err(PrivateKeyError::Algorithm(asked));
-            }
-            (_, _) => {}
-        }
+        let named = named_algorithm(text("alg"), algorithm)?;
         let pair = pair.map_err(|_| PrivateKeyError::Malformed)?;
-        let signer = Self::new(pair, algorithm.or(named))?;
+        let signer = Self::new(pair, named)?;
         Ok(match text("kid") {
             Some(kid) => signer.with_kid(kid),
             None => signer,
@@ -245,6 +233,15 @@ impl Signer {
     /// The public key as a JWK.
     pub fn jwk(&self) -> &Value {
         &self.public
+    }
+
+    /// The public key as an issuer publishes it that uses it with whatever algorithm it allows.
+    pub fn published(&self) -> Value {
+        let mut jwk = self.public.clone();
+        if let (Some(members), Pair::Rsa(_)) = (jwk.as_object_mut(), &self.pair) {
+            members.shift_remove("alg");
+        }
+        jwk
     }
 
     /// The public key, ready to verify.
@@ -311,6 +308,20 @@ impl Pair {
     }
 }
 
+/// The algorithm asked for, or the JWK's own `alg`, which allows no other.
+fn named_algorithm(
+    alg: Option<&str>,
+    asked: Option<Algorithm>,
+) -> Result<Option<Algorithm>, PrivateKeyError> {
+    let Some(name) = alg else { return Ok(asked) };
+    let unknown = PrivateKeyError::Unusable(SkipReason::Unsupported);
+    let named = name.parse::<Algorithm>().map_err(|_| unknown)?;
+    match asked {
+        Some(asked) if asked != named => Err(PrivateKeyError::Algorithm(asked)),
+        Some(_) | None => Ok(Some(named)),
+    }
+}
+
 /// Whichever type the PKCS #8 document holds (RFC 5958): each reader takes its own alone.
 fn read_pkcs8(der: &[u8]) -> Option<Pair> {
     let ec = |signing| EcdsaKeyPair::from_pkcs8(signing, der).ok();
@@ -360,6 +371,17 @@ impl SecretSigner {
         let hash = hashes.into_iter().find(|(of, _)| *of == algorithm && key.allows(*of));
         let (_, hash) = hash.ok_or(PrivateKeyError::Algorithm(algorithm))?;
         Ok(Self { key: hmac::Key::new(hash, secret), algorithm })
+    }
+
+    /// A JWK of the type `oct`. It signs with `algorithm`, else with its own `alg`, else with HS256.
+    ///
+    /// # Errors
+    /// As [`SecretSigner::new`], and for what is no such JWK.
+    pub fn from_jwk(jwk: &Value, algorithm: Option<Algorithm>) -> Result<Self, PrivateKeyError> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let secret = text("k").and_then(|k| URL_SAFE_NO_PAD.decode(k).ok());
+        let named = named_algorithm(text("alg"), algorithm)?;
+        Self::new(&secret.ok_or(PrivateKeyError::Malformed)?, named)
     }
 
     /// What it signs with.
