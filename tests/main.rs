@@ -32,6 +32,8 @@ mod heads_of_refusals;
 mod http_attacks;
 /// Keys that outlive a restart, files that change.
 mod key_service;
+/// Tokens that other implementations wrote.
+mod interop;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.

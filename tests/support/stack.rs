@@ -100,14 +100,18 @@ const DATABASE: &str = "db.sqlite3";
 
 /// A Python with the example's requirements.
 pub(crate) fn virtual_environment() -> PathBuf {
-    let requirements = example().join("requirements.txt");
+    environment(&example().join("requirements.txt"))
+}
+
+/// A Python with what this file requires.
+pub(crate) fn environment(requirements: &Path) -> PathBuf {
     let version = run(Command::new("python3").arg("--version"));
-    let hash = hash_of(&[version.into_bytes(), fs::read(&requirements).unwrap()]);
+    let hash = hash_of(&[version.into_bytes(), fs::read(requirements).unwrap()]);
     once(&format!("venv-{hash:016x}"), |folder| {
         run(Command::new("python3").args(["-m", "venv"]).arg(folder));
         run(Command::new(folder.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(&requirements));
+            .arg(requirements));
     })
 }
 
