@@ -1,5 +1,6 @@
-//! Portcullis against programs that others wrote: curl, Prometheus, nghttp2. They come from Debian's
-//! packages; one that is missing fails its tests by the package's name.
+//! Portcullis against programs that others wrote: curl, Prometheus, nghttp2, and of npm jose and
+//! oidc-provider. They come from Debian's packages; one that is missing fails its tests by the
+//! package's name.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -15,6 +16,8 @@ mod demo;
 mod flood;
 /// HTTP/2 as nghttp2 speaks it.
 mod nghttp2;
+/// Tokens and an issuer from npm.
+mod npm;
 /// What Prometheus makes of the metrics.
 mod prometheus;
 /// Clients, upstreams, issuers, gateways.
