@@ -9,12 +9,14 @@
 
 pub mod authority;
 pub mod body;
+pub mod credential;
 pub mod forwarded;
 pub mod head;
 pub mod headers;
 pub mod hop_by_hop;
 pub mod path;
 pub mod status;
+pub mod web_origin;
 
 pub use authority::{Authority, Scheme};
 pub use body::{BodyCount, BodyFailure, BodyLimits, RequestBody, RequestBodyError};
