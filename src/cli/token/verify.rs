@@ -72,7 +72,7 @@ fn verify(file: &Path, arguments: &Arguments, token: &str) -> Result<(), Failure
 }
 
 fn verify_jws(path: &Path, token: &str) -> Result<(), Failure> {
-    let Parsed { keys, skipped } = read_keys(path)?;
+    let Parsed { keys, skipped, published: _ } = read_keys(path)?;
     for entry in skipped {
         let kid = entry.kid.map(|kid| format!(" ({kid:?})")).unwrap_or_default();
         println!("  {:<11} {}{kid} is not used: {}", "key", entry.index, entry.reason);
@@ -91,7 +91,7 @@ fn read_keys(path: &Path) -> Result<Parsed, Failure> {
     if bytes.starts_with(b"-----BEGIN") {
         let read: Result<Vec<Key>, _> = from_pem(&bytes);
         return match read {
-            Ok(keys) => Ok(Parsed { keys, skipped: Vec::new() }),
+            Ok(keys) => Ok(Parsed { keys, skipped: Vec::new(), published: Vec::new() }),
             Err(error) => Err(Failure::Usage(format!("{}: {error}", path.display()))),
         };
     }
