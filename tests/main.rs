@@ -30,10 +30,10 @@ mod drain;
 mod heads_of_refusals;
 /// Attacks on HTTP, row by row.
 mod http_attacks;
-/// Keys that outlive a restart, files that change.
-mod key_service;
 /// Tokens that other implementations wrote.
 mod interop;
+/// Keys that outlive a restart, files that change.
+mod key_service;
 /// Issuers that rotate, fail and stall.
 mod keys;
 /// Reloads and what they change.

@@ -9,13 +9,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::AUTHORIZATION;
 use serde_json::Value;
 
 use super::claims::{ClaimPath, Claims};
 use super::identity::IdentityHeaders;
-use super::refusal::Cause;
+use super::place::{Carrier, Place, Sources};
+use super::refusal::{Cause, Refusal};
 use super::requirement::{Clause, Require};
-use super::token::normal_type;
+use super::token::{bearer, normal_type};
 use crate::keys::{Algorithm, KeySet};
 
 /// What the operator says about an issuer, expanded and typed.
@@ -49,6 +51,10 @@ pub struct IssuerSettings {
     pub subject_claim: String,
     /// Claims sent on as headers. Default none.
     pub identity: IdentityHeaders,
+    /// Where its tokens may stand. Default: `Authorization` alone.
+    pub token_from: Vec<Place>,
+    /// What the application gets of them. Default [`TokenUpstream::Keep`].
+    pub token_upstream: TokenUpstream,
     /// How refusals look on routes of this issuer that do not say. Default [`ErrorStyle::Auto`].
     pub errors: ErrorStyle,
 }
@@ -69,6 +75,8 @@ impl IssuerSettings {
             require: Require::nothing(),
             subject_claim: "sub".to_owned(),
             identity: IdentityHeaders::default(),
+            token_from: vec![Place::Header(AUTHORIZATION)],
+            token_upstream: TokenUpstream::Keep,
             errors: ErrorStyle::Auto,
         }
     }
@@ -138,6 +146,17 @@ impl Audience {
     }
 }
 
+/// What an application gets of a token that was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenUpstream {
+    /// The token as `Authorization: Bearer`, wherever it stood.
+    Bearer,
+    /// Nothing.
+    Drop,
+    /// A header's as it came; one from elsewhere is taken out.
+    Keep,
+}
+
 /// The shape of error bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorStyle {
@@ -202,6 +221,8 @@ impl Issuer {
 #[derive(Debug)]
 pub struct IssuerSet {
     issuers: Box<[Arc<Issuer>]>,
+    sources: Sources,
+    keeps_tokens: bool,
     fingerprint: u64,
     max_token_size: usize,
 }
@@ -216,15 +237,42 @@ impl IssuerSet {
             return Err(IssuerSetError::Empty);
         }
         refuse_ambiguous(&issuers)?;
+        let sources = Sources::of(&issuers);
+        Ok(Self::build(issuers, sources))
+    }
+
+    /// Of a good set, those that name one place: tokens are handed to it, it looks for none.
+    pub(in crate::auth) fn of_place(issuers: Vec<Arc<Issuer>>) -> Arc<Self> {
+        Self::build(issuers, Sources::Authorization)
+    }
+
+    fn build(issuers: Vec<Arc<Issuer>>, sources: Sources) -> Arc<Self> {
         let mut hasher = DefaultHasher::new();
         for issuer in &issuers {
             issuer.fingerprint.hash(&mut hasher);
         }
-        Ok(Arc::new(Self {
+        let drops = |issuer: &Arc<Issuer>| issuer.settings.token_upstream == TokenUpstream::Drop;
+        Arc::new(Self {
+            sources,
+            keeps_tokens: !issuers.iter().any(drops),
             max_token_size: issuers.iter().map(|i| i.settings.max_token_size).max().unwrap_or(0),
             fingerprint: hasher.finish(),
             issuers: issuers.into_boxed_slice(),
-        }))
+        })
+    }
+
+    /// The request's token, and the issuers whose it may be by the place where it stands.
+    ///
+    /// # Errors
+    /// None, several, or one in a cookie that a page of another origin sent.
+    pub fn find_token<'r>(&self, carrier: Carrier<'r>) -> Result<(&'r str, &Self), Refusal> {
+        match &self.sources {
+            Sources::Authorization => Ok((bearer(&carrier.parts.headers)?, self)),
+            Sources::Listed(sources) => {
+                let (token, source) = Sources::find(sources, carrier)?;
+                Ok((token, &source.issuers))
+            }
+        }
     }
 
     /// The issuers, by name.
@@ -249,6 +297,15 @@ impl IssuerSet {
             true => ErrorStyle::Drf,
             false => ErrorStyle::Auto,
         }
+    }
+
+    pub(in crate::auth) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Whether none of the issuers' tokens is withheld from applications.
+    pub(in crate::auth) fn keeps_tokens(&self) -> bool {
+        self.keeps_tokens
     }
 
     /// Bytes of the longest token that any of the issuers accepts.

@@ -8,9 +8,11 @@
 
 mod claims;
 mod describe;
+mod handover;
 mod identity;
 mod issuer;
 mod jws;
+mod place;
 pub mod policy;
 pub mod principal;
 mod refusal;
@@ -24,21 +26,21 @@ mod tests;
 
 use std::sync::Arc;
 
-use hyper::HeaderMap;
-
 use crate::clock::Clock;
 
 pub use claims::{ClaimPath, ClaimPathError, Claims, numeric_date};
+pub use handover::Owed;
 pub use identity::IdentityHeaders;
 pub use issuer::{
     Audience, ErrorStyle, ExpectedIss, Issuer, IssuerSet, IssuerSetError, IssuerSettings,
+    TokenUpstream,
 };
 pub use jws::{Dissected, dissect, verify_jws};
+pub use place::{Carrier, Place};
 pub use policy::{Denial, Guarded, Permit, Policy};
 pub use principal::Principal;
 pub use refusal::{Cause, Refusal};
 pub use requirement::{Clause, ClauseError, Require, Unmet};
-pub use token::bearer;
 pub use token_cache::{LocalCache, TokenCache};
 pub use verify::{Finding, Lookup, Step, explain};
 
@@ -71,11 +73,11 @@ pub struct Resources<'a> {
 /// No token, several, or one that does not verify.
 pub async fn authenticate(
     set: &IssuerSet,
-    headers: &HeaderMap,
+    carrier: Carrier<'_>,
     resources: Resources<'_>,
 ) -> Result<Authenticated, Refusal> {
     let Resources { cache, local, clock } = resources;
-    let token = bearer(headers)?;
+    let (token, set) = set.find_token(carrier)?;
     // Here already, since the cache's key is a hash of the whole token.
     verify::check_size(token, set.max_token_size())?;
     let key = token_cache::CacheKey::new(token, set);

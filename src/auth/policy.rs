@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::issuer::IssuerSet;
 use super::principal::Principal;
+use super::refusal::Refusal;
 use super::requirement::{Require, Unmet};
 use crate::clock::UnixTime;
 use crate::telemetry::labels::Reason;
@@ -16,6 +17,11 @@ use crate::telemetry::labels::Reason;
 /// What a route demands.
 #[derive(Clone, Debug)]
 pub enum Policy {
+    /// A valid token, or none: a bad one is refused.
+    Anonymous {
+        /// Whose tokens count here.
+        issuers: Arc<IssuerSet>,
+    },
     /// Nothing: the token is neither read nor removed.
     Public,
     /// A valid token.
@@ -27,16 +33,36 @@ pub enum Policy {
     },
 }
 
+impl Policy {
+    /// Whose tokens count; `None` where none is looked at.
+    pub fn issuers(&self) -> Option<&Arc<IssuerSet>> {
+        match self {
+            Self::Anonymous { issuers } | Self::Token { issuers, .. } => Some(issuers),
+            Self::Public => None,
+        }
+    }
+
+    /// Whether a request passes of which authentication said this: one without any token, where
+    /// the policy lets such requests pass.
+    pub fn forgives(&self, refusal: &Refusal) -> bool {
+        match self {
+            Self::Anonymous { .. } => refusal.is_absence(),
+            Self::Public | Self::Token { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Policy {
     /// Who may, as `routes` shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Anonymous { issuers } => {
+                write_names(issuers, f)?;
+                f.write_str(", or anonymous")
+            }
             Self::Public => f.write_str("public"),
             Self::Token { issuers, require } => {
-                for (place, issuer) in issuers.iter().enumerate() {
-                    f.write_str(if place == 0 { "" } else { ", " })?;
-                    f.write_str(issuer.name())?;
-                }
+                write_names(issuers, f)?;
                 if !require.is_nothing() {
                     write!(f, ": {require}")?;
                 }
@@ -44,6 +70,14 @@ impl fmt::Display for Policy {
             }
         }
     }
+}
+
+fn write_names(issuers: &IssuerSet, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (place, issuer) in issuers.iter().enumerate() {
+        f.write_str(if place == 0 { "" } else { ", " })?;
+        f.write_str(issuer.name())?;
+    }
+    Ok(())
 }
 
 /// An action behind its policy.
@@ -76,12 +110,13 @@ impl<A> Guarded<A> {
         principal: Option<Arc<Principal>>,
         now: UnixTime,
     ) -> Result<Permit<'_, A>, Denial> {
+        let for_nobody = Permit { action: &self.action, principal: None, valid_until: None };
         let (issuers, require) = match &self.policy {
+            Policy::Anonymous { .. } if principal.is_none() => return Ok(for_nobody),
+            Policy::Anonymous { issuers } => (issuers, None),
             // Nothing vouches for a principal that a public route did not ask for.
-            Policy::Public => {
-                return Ok(Permit { action: &self.action, principal: None, valid_until: None });
-            }
-            Policy::Token { issuers, require } => (issuers, require),
+            Policy::Public => return Ok(for_nobody),
+            Policy::Token { issuers, require } => (issuers, Some(require)),
         };
         let principal = principal.ok_or(Denial::Unauthenticated)?;
         if issuers.find(principal.issuer_fingerprint()).is_none() {
@@ -91,10 +126,12 @@ impl<A> Guarded<A> {
         if now >= expires {
             return Err(Denial::Expired);
         }
-        require.check(principal.claims()).map_err(|unmet| match unmet {
-            Unmet::Claim => Denial::Forbidden,
-            Unmet::Scope(scope) => Denial::InsufficientScope { scope },
-        })?;
+        if let Some(require) = require {
+            require.check(principal.claims()).map_err(|unmet| match unmet {
+                Unmet::Claim => Denial::Forbidden,
+                Unmet::Scope(scope) => Denial::InsufficientScope { scope },
+            })?;
+        }
         Ok(Permit { action: &self.action, principal: Some(principal), valid_until: Some(expires) })
     }
 }
@@ -113,12 +150,12 @@ impl<'s, A> Permit<'s, A> {
         self.action
     }
 
-    /// For whom; `None` on a public route.
+    /// For whom; `None` on a public route, and for whoever is anonymous where that is allowed.
     pub fn principal(&self) -> Option<&Arc<Principal>> {
         self.principal.as_ref()
     }
 
-    /// Until when: the token's `exp` plus the leeway; `None` on a public route.
+    /// Until when: the token's `exp` plus the leeway; `None` without a principal.
     pub fn valid_until(&self) -> Option<UnixTime> {
         self.valid_until
     }

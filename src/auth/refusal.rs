@@ -40,6 +40,13 @@ impl Refusal {
         self.issuer.as_deref()
     }
 
+    /// Whether the request has no token at all, good or bad: what a route with `anonymous` lets pass.
+    /// An `Authorization` of another scheme is the application's own affair; `Bearer` without
+    /// a token is a broken credential.
+    pub fn is_absence(&self) -> bool {
+        matches!(self.cause, Cause::NoCredentials | Cause::OtherScheme)
+    }
+
     /// Whether the client sent a token at all: decides `error="invalid_token"` in the challenge
     /// (RFC 6750 section 3).
     pub fn token_sent(&self) -> bool {
@@ -119,9 +126,12 @@ causes! {
     ClaimsNotObject => TokenMalformed, "claims_not_object";
     /// The header has `crit`: an extension that must be understood, and none is (RFC 7515 4.1.11).
     CritInHeader => TokenUnsupported, "crit_in_header";
+    /// A cookie's token in a request that changes something, or opens a tunnel, and that no page of
+    /// the same origin sent.
+    CrossOriginCookie => Forbidden, "cross_origin_cookie";
     /// `cty` is no string.
     CtyNotString => TokenMalformed, "cty_not_string";
-    /// Two Authorization lines, or two credentials in one.
+    /// Two credentials: two lines of one header, two in one line, or one each in two places.
     DuplicateCredentials => DuplicateCredentials, "duplicate_credentials";
     /// The header has `enc`: an encrypted token.
     EncInHeader => TokenUnsupported, "enc_in_header";
@@ -172,21 +182,24 @@ causes! {
     KidUnknown => UnknownKey, "kid_unknown";
     /// From `iat` to `exp` it is longer than the issuer's settings allow.
     LifetimeTooLong => ClaimRefused, "lifetime_too_long";
+    /// A cookie, header or parameter that only lenient applications would take for the one that
+    /// holds the token: escaped, in another case, behind another separator.
+    NameRespelled => TokenMalformed, "name_respelled";
     /// `nbf` lies in the future.
     NbfInFuture => TokenNotYetValid, "nbf_in_future";
     /// `nbf` is no number.
     NbfNotNumber => ClaimRefused, "nbf_not_number";
     /// `cty` says that the payload is another token.
     NestedToken => TokenUnsupported, "nested_token";
-    /// No Authorization line.
+    /// None of the route's places holds anything.
     NoCredentials => TokenMissing, "no_credentials";
     /// No `kid`, and no key of the issuer fits the algorithm.
     NoKeyFits => UnknownKey, "no_key_fits";
-    /// `Bearer` without a token.
+    /// `Bearer`, or its like in another place, without a token.
     NoToken => TokenMissing, "no_token";
     /// Not three parts with two dots between them.
     NotThreeParts => TokenMalformed, "not_three_parts";
-    /// What follows `Bearer` is not one token of RFC 9110's `token68` characters.
+    /// What stands in a token's place is not one token of RFC 9110's `token68` characters.
     NotToken68 => TokenMalformed, "not_token68";
     /// An Authorization of another scheme.
     OtherScheme => TokenMissing, "other_scheme";

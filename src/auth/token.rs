@@ -11,29 +11,29 @@ use hyper::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
 use super::claims::{ObjectError, parse_object};
-use super::refusal::{Cause, Refusal};
+use super::refusal::Cause;
 
 /// The bearer token of a request (RFC 6750 section 2.1, RFC 9110 section 11.4).
 ///
 /// # Errors
 /// No Authorization line or another scheme, two lines or two credentials, or not one `token68`.
-pub fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub(in crate::auth) fn bearer(headers: &HeaderMap) -> Result<&str, Cause> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = lines.next().ok_or(Cause::NoCredentials)?.as_bytes();
     // Of two lines we might verify the good one and the application use the bad one.
     if lines.next().is_some() {
-        return Err(Cause::DuplicateCredentials.into());
+        return Err(Cause::DuplicateCredentials);
     }
     let end = line.iter().position(|byte| *byte == b' ' || *byte == b'\t').unwrap_or(line.len());
     let (scheme, rest) = line.split_at_checked(end).ok_or(Cause::OtherScheme)?;
     if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Cause::OtherScheme.into());
+        return Err(Cause::OtherScheme);
     }
-    Ok(token68(rest)?)
+    token68(rest)
 }
 
-/// The one token after the scheme: `1*SP token68`.
-fn token68(rest: &[u8]) -> Result<&str, Cause> {
+/// The one token after the scheme (`1*SP token68`), or in a place of its own.
+pub(in crate::auth) fn token68(rest: &[u8]) -> Result<&str, Cause> {
     let start = rest.iter().position(|byte| *byte != b' ').ok_or(Cause::NoToken)?;
     let text = rest.get(start..).unwrap_or_default();
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
@@ -181,7 +181,7 @@ mod tests {
         for line in lines {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
-        bearer(&headers).map(str::to_owned).map_err(|refusal| refusal.cause())
+        bearer(&headers).map(str::to_owned)
     }
 
     #[test]

@@ -14,7 +14,7 @@ use hyper::{Method, Request, Uri};
 use super::known_keys::{self, Reach};
 use super::token::{read_token, show};
 use super::{Failure, load, refused};
-use crate::auth::{self, Guarded, Policy, Principal};
+use crate::auth::{self, Carrier, Guarded, Principal};
 use crate::clock::Clock;
 use crate::gateway::Reject;
 use crate::http::{Scheme, head, headers, path};
@@ -132,7 +132,7 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
         }
         Found::Route(index) => {
             if let Some(route) = snapshot.route(index) {
-                show_route(snapshot, clock, route, &parts);
+                show_route(snapshot, clock, route, &parts, scheme);
             }
         }
     }
@@ -159,16 +159,22 @@ fn listener(snapshot: &Snapshot, parts: &Parts, scheme: Scheme) -> Option<usize>
     slots().find(|&slot| snapshot.listener(slot).public_port == port).or_else(|| slots().next())
 }
 
-fn show_route(snapshot: &Snapshot, clock: &Clock, route: &RoutePlan, parts: &Parts) {
+fn show_route(
+    snapshot: &Snapshot,
+    clock: &Clock,
+    route: &RoutePlan,
+    parts: &Parts,
+    scheme: Scheme,
+) {
     println!("route      {}", route.name);
     match &route.action {
         Action::Files(guarded) => {
-            if verdict(snapshot, guarded, clock, parts) {
+            if verdict(snapshot, guarded, clock, parts, scheme) {
                 println!("action     serve a file of {}", route.to);
             }
         }
         Action::Proxy(guarded) => {
-            if !verdict(snapshot, guarded, clock, parts) {
+            if !verdict(snapshot, guarded, clock, parts, scheme) {
                 return;
             }
             println!("action     forward to {}", route.to);
@@ -187,21 +193,30 @@ fn show_route(snapshot: &Snapshot, clock: &Clock, route: &RoutePlan, parts: &Par
 }
 
 /// Shows the token's way through the route's policy; whether the action is reached.
-fn verdict<A>(snapshot: &Snapshot, guarded: &Guarded<A>, clock: &Clock, parts: &Parts) -> bool {
+fn verdict<A>(
+    snapshot: &Snapshot,
+    guarded: &Guarded<A>,
+    clock: &Clock,
+    parts: &Parts,
+    scheme: Scheme,
+) -> bool {
     println!("policy     {}", guarded.policy());
-    let principal = match guarded.policy() {
-        Policy::Public => None,
-        Policy::Token { issuers, .. } => {
-            let token = match auth::bearer(&parts.headers) {
-                Ok(token) => token,
+    let principal = match guarded.policy().issuers() {
+        None => None,
+        Some(issuers) => {
+            match issuers.find_token(Carrier { parts, scheme, host: parts.headers.get(HOST) }) {
+                Ok((token, issuers)) => match judge(snapshot, issuers, token, clock) {
+                    Some(principal) => Some(principal),
+                    None => return false,
+                },
+                Err(refusal) if guarded.policy().forgives(&refusal) => {
+                    println!("token      none, which this route lets pass");
+                    None
+                }
                 Err(refusal) => {
                     println!("token      {} ({})", refusal.reason(), refusal.detail());
                     return false;
                 }
-            };
-            match judge(snapshot, issuers, token, clock) {
-                Some(principal) => Some(principal),
-                None => return false,
             }
         }
     };

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::{Node, NodeKind};
 use super::walk::{Value, Walk};
-use super::{OneOrMany, RequireTable, Secret, Size, Spanned};
+use super::{OneOrMany, RequireTable, Secret, Size, Spanned, TokenPlace, TokenUpstream};
 
 table! {
     /// Whose tokens count. The name stands in logs and metrics.
@@ -62,6 +62,17 @@ table! {
         allow_http: bool, default(false);
         /// Where the issuer is reached (`host:port`), if not where its URL says.
         connect_to: Option<Spanned<String>>, optional("as its URL says");
+        /// Where its tokens may stand. A route looks wherever its issuers say, and takes one token
+        /// alone: two, in one place or in two, are refused. `header:NAME` holds the token, with or
+        /// without `Bearer` before it. `cookie:NAME` counts for methods other than GET, HEAD and
+        /// OPTIONS, and for WebSockets, only if `Sec-Fetch-Site` or `Origin` says that a page of the
+        /// same origin sent the request. `query:NAME` is for what can set no header; its value stays
+        /// out of the log. `websocket_protocol` is for browsers:
+        /// `new WebSocket(url, ["bearer", token])`.
+        token_from: Vec<Spanned<TokenPlace>>, default(["header:Authorization"]);
+        /// What the application gets of a verified token. Cookies, queries and subprotocols lose it
+        /// in any case.
+        token_upstream: TokenUpstream, default("keep");
         /// Headers for the application and the claims they are set from: a literal name, or a JSON
         /// Pointer. Clients' own copies are always dropped.
         identity_headers: NamePairs, default({});

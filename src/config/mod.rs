@@ -27,6 +27,7 @@ mod route;
 mod scalar;
 mod schema;
 mod server;
+mod token;
 mod unsupported;
 mod upstream;
 mod walk;
@@ -45,6 +46,7 @@ pub use route::{CacheControl, Errors, Issuers, Route};
 pub use scalar::{OneOrMany, Secret, Size, Spanned, duration};
 pub use schema::schema;
 pub use server::{Folder, MaxHeaders, Server, Spool, Underscores, Workers};
+pub use token::{TokenPlace, TokenUpstream};
 pub use upstream::{Balance, Kind, Upstream};
 
 table! {

@@ -39,6 +39,9 @@ table! {
         /// `{ any = [], all = [], none = [] }`. A list of tables means "or". A name that begins
         /// with `/` is a JSON Pointer; `scope` splits at spaces and reads `scp` too.
         require: Vec<RequireTable>, default([]);
+        /// A request without a token passes, and acts for nobody: no identity headers. A bad token
+        /// is refused all the same. Not together with `require`.
+        anonymous: bool, default(false);
         /// Longer request bodies are refused.
         max_body: Size, default("10MiB"), limits("0B", "1TiB");
         /// How refusals are written: `auto` asks the issuer's preset, then the Accept header.

@@ -77,6 +77,13 @@ pub(super) struct AuthNote {
     pub(super) duration: Option<Duration>,
 }
 
+impl AuthNote {
+    /// A verdict that no token led to.
+    pub(super) const fn of(result: AuthResult) -> Self {
+        Self { result, principal: None, issuer: None, cache: None, duration: None }
+    }
+}
+
 // === impl Exchange ===
 
 impl Exchange {
@@ -135,6 +142,11 @@ impl Exchange {
     /// accepted, and a plain connection must never be told to the application as `https`.
     pub(super) fn scheme(&self) -> Scheme {
         if self.connection.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// As the client wrote it.
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
     }
 
     pub(super) fn take_route(&mut self, index: usize) {
@@ -214,6 +226,7 @@ impl Exchange {
             host: self.host.as_ref().map(HeaderValue::as_bytes),
             path: self.uri.path().as_bytes(),
             query: self.uri.query().map(str::as_bytes),
+            secret_parameters: self.snapshot.secret_parameters(),
             version: Some(self.version),
             status: status.as_u16(),
             reason,

@@ -11,16 +11,17 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Request, Response, Uri, Version};
+use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
 use super::preflight;
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
-use crate::auth::{self, Guarded, Permit, Policy, Principal};
+use crate::auth::{self, Carrier, Guarded, Owed, Permit, Policy, Principal};
 use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
+use crate::http::credential::subprotocol;
 use crate::http::forwarded::{Origin, request_id};
 use crate::http::{head, headers, path};
 use crate::proxy::{self, Forward, Proxy, Trace};
@@ -81,6 +82,7 @@ pub(super) fn refused_head(
         host: None,
         path: b"-",
         query: None,
+        secret_parameters: &[],
         version: None,
         status: refused.status,
         reason: Some(reason_of(refused.status)),
@@ -206,9 +208,10 @@ async fn forward(
 ) -> Result<Response<Inner>, Reject> {
     let Arrived { mut parts, body, host } = arrived;
     let permit = permit(gateway, exchange, guarded, &parts).await?;
-    if permit.principal().is_some() {
-        headers::canonical_bearer(&mut parts.headers);
-    }
+    let owed = match guarded.policy().issuers() {
+        Some(issuers) => issuers.hand_over(permit.principal().map(Arc::as_ref), &mut parts),
+        None => Owed::Nothing,
+    };
     exchange.received = Some(body.counter());
     let snapshot = Arc::clone(exchange.snapshot());
     let id = exchange.request_id.clone();
@@ -226,7 +229,11 @@ async fn forward(
     if let Err(failure) = &result {
         exchange.count_failure(*failure);
     }
-    result.map(|response| response.map(Inner::from)).map_err(Reject::Proxy)
+    let mut response = result.map_err(Reject::Proxy)?;
+    if owed == Owed::Subprotocol && response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        subprotocol::answer(response.headers_mut());
+    }
+    Ok(response.map(Inner::from))
 }
 
 /// Steps 6 and 7: the only way to an action.
@@ -300,18 +307,9 @@ async fn authenticate(
     policy: &Policy,
     parts: &Parts,
 ) -> Result<Option<Arc<Principal>>, Reject> {
-    let issuers = match policy {
-        Policy::Public => {
-            exchange.auth = Some(AuthNote {
-                result: AuthResult::Passed(AuthOutcome::Skipped),
-                principal: None,
-                issuer: None,
-                cache: None,
-                duration: None,
-            });
-            return Ok(None);
-        }
-        Policy::Token { issuers, .. } => issuers,
+    let Some(issuers) = policy.issuers() else {
+        exchange.auth = Some(AuthNote::of(AuthResult::Passed(AuthOutcome::Skipped)));
+        return Ok(None);
     };
     let begun = exchange.elapsed();
     let resources = auth::Resources {
@@ -319,7 +317,8 @@ async fn authenticate(
         local: gateway.tokens(),
         clock: gateway.clock(),
     };
-    let verdict = auth::authenticate(issuers, &parts.headers, resources).await;
+    let carrier = Carrier { parts, scheme: exchange.scheme(), host: exchange.host() };
+    let verdict = auth::authenticate(issuers, carrier, resources).await;
     let duration = Some(exchange.elapsed().saturating_sub(begun));
     match verdict {
         Ok(authenticated) => {
@@ -337,15 +336,18 @@ async fn authenticate(
             });
             Ok(Some(authenticated.principal))
         }
+        Err(refusal) if policy.forgives(&refusal) => {
+            exchange.auth = Some(AuthNote::of(AuthResult::Passed(AuthOutcome::Anonymous)));
+            Ok(None)
+        }
         Err(refusal) => {
             let snapshot = exchange.snapshot();
             let issuer = refusal.issuer().and_then(|name| snapshot.issuer_named(name));
             exchange.auth = Some(AuthNote {
-                result: AuthResult::Refused(refusal.reason()),
-                principal: None,
                 issuer,
                 cache: refusal.token_sent().then_some(CacheLookup::Miss),
                 duration,
+                ..AuthNote::of(AuthResult::Refused(refusal.reason()))
             });
             Err(Reject::Auth(refusal))
         }

@@ -110,8 +110,14 @@ pub fn write_line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
 }
 
 /// Whether two names are one to an application that folds spellings.
-pub(super) fn is_spelling_of(name: &str, canonical: &str) -> bool {
-    name.len() == canonical.len() && starts_folded(name.as_bytes(), canonical.as_bytes())
+pub fn is_spelling_of(name: &str, canonical: &str) -> bool {
+    name.len() == canonical.len()
+        && name.bytes().zip(canonical.bytes()).all(|(one, other)| fold(one) == fold(other))
+}
+
+/// Deletes a header in every spelling.
+pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    remove_where(headers, |other| is_spelling_of(other.as_str(), name.as_str()));
 }
 
 /// Folded names. Beside what we set: what Gunicorn takes for the scheme (a second one that

@@ -167,6 +167,7 @@ impl Compiling<'_> {
             },
             request_id: HeaderName::try_from(config.server.request_id.value.as_str()).ok()?,
             via: self.surroundings.via.clone(),
+            secret_parameters: self.secret_parameters(),
             spool: self.spool(),
             tokens: self.tokens(),
             state_dir: self.state_dir.clone(),
@@ -234,6 +235,10 @@ impl Compiling<'_> {
             return Some(Policy::Public);
         }
         let issuers = issuers.of_route(self, at, route);
+        if route.anonymous {
+            // Loading made sure that nothing is required.
+            return Some(Policy::Anonymous { issuers: issuers? });
+        }
         let require = issuers::require(self, &format!("route[{at}].require"), &route.require);
         Some(Policy::Token { issuers: issuers?, require: require? })
     }
@@ -298,11 +303,27 @@ impl Compiling<'_> {
 
     // === server ===
 
-    fn asserted(&self) -> Asserted {
+    pub(super) fn asserted(&self) -> Asserted {
         let identity = self.config.issuers.iter().flat_map(|issuer| issuer.identity_headers.iter());
         let names = identity.filter_map(|(name, _)| HeaderName::try_from(name.value.as_str()).ok());
         let request_id = HeaderName::try_from(self.config.server.request_id.value.as_str()).ok();
         Asserted::new(names.chain(request_id))
+    }
+
+    /// The parameters of queries that hold tokens.
+    fn secret_parameters(&self) -> Vec<Box<str>> {
+        let places = self.config.issuers.iter().flat_map(|issuer| &issuer.token_from);
+        let mut names: Vec<Box<str>> = places
+            .filter_map(|place| match &place.value {
+                config::TokenPlace::Query(name) => Some(name.as_str().into()),
+                config::TokenPlace::Cookie(_)
+                | config::TokenPlace::Header(_)
+                | config::TokenPlace::WebSocketProtocol => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     fn underscores(&mut self) -> (UnderscorePolicy, Vec<HeaderName>) {
@@ -364,10 +385,8 @@ fn served_prefix(pattern: &PathPattern) -> &str {
 /// `auto` follows the issuers: what simplejwt's clients expect, they get from the gateway too.
 fn error_format(route: &Route, policy: Option<&Policy>) -> ErrorFormat {
     match route.errors {
-        config::Errors::Auto => match policy {
-            Some(Policy::Token { issuers, .. }) if issuers.errors() == ErrorStyle::Drf => {
-                ErrorFormat::Drf
-            }
+        config::Errors::Auto => match policy.and_then(Policy::issuers) {
+            Some(issuers) if issuers.errors() == ErrorStyle::Drf => ErrorFormat::Drf,
             Some(_) | None => ErrorFormat::Auto,
         },
         config::Errors::Drf => ErrorFormat::Drf,

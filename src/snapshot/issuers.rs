@@ -10,9 +10,9 @@ use super::local_keys;
 use super::routes::issuer_names;
 use crate::auth::{
     Audience, ClaimPath, Clause, ExpectedIss, IdentityHeaders, Issuer, IssuerSet, IssuerSettings,
-    Require,
+    Place, Require, TokenUpstream,
 };
-use crate::config::{self, Diagnostic, RequireTable, Route, Spanned};
+use crate::config::{self, Diagnostic, RequireTable, Route, Spanned, TokenPlace};
 use crate::keys::{self, Algorithm, KeySet, Refresh, RefreshSettings, Source};
 use crate::tls;
 use hyper::header::HeaderName;
@@ -99,6 +99,12 @@ fn settings(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Is
     settings.max_lifetime = issuer.max_lifetime;
     settings.max_token_size = usize::try_from(issuer.max_token_size.bytes()).unwrap_or(usize::MAX);
     settings.identity = identity(compiling, issuer)?;
+    settings.token_from = token_from(compiling, issuer)?;
+    settings.token_upstream = match issuer.token_upstream {
+        config::TokenUpstream::Bearer => TokenUpstream::Bearer,
+        config::TokenUpstream::Drop => TokenUpstream::Drop,
+        config::TokenUpstream::Keep => TokenUpstream::Keep,
+    };
     let required =
         require(compiling, &format!("issuer.{}.require", issuer.name.value), &issuer.require)?;
     settings.require = settings.require.and(required);
@@ -142,6 +148,34 @@ fn identity(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Id
         }
     }
     good.then(|| IdentityHeaders::new(pairs))
+}
+
+/// The places of an issuer's tokens; a header that is deleted from every request is none.
+fn token_from(compiling: &mut Compiling<'_>, issuer: &config::Issuer) -> Option<Vec<Place>> {
+    let asserted = compiling.asserted();
+    let mut places = Vec::new();
+    for place in &issuer.token_from {
+        places.push(match &place.value {
+            TokenPlace::Cookie(name) => Place::Cookie(name.as_str().into()),
+            TokenPlace::Query(name) => Place::Query(name.as_str().into()),
+            TokenPlace::WebSocketProtocol => Place::WebSocketProtocol,
+            TokenPlace::Header(name) => match HeaderName::try_from(name.as_str()) {
+                Ok(name) if !asserted.contains(&name) => Place::Header(name),
+                Ok(_) | Err(_) => {
+                    let shown = Spanned { value: name.clone(), span: place.span.clone() };
+                    let message =
+                        format!("{} never arrives with a token", compiling.source.shown(&shown));
+                    compiling.report(
+                        Diagnostic::error(place.span.clone(), message)
+                            .path(format!("issuer.{}.token_from", issuer.name.value))
+                            .hint("only Portcullis sets this header: clients' own are deleted"),
+                    );
+                    continue;
+                }
+            },
+        });
+    }
+    (places.len() == issuer.token_from.len()).then_some(places)
 }
 
 /// Compiles `require` tables; `None` after a diagnostic.

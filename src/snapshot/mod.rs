@@ -68,6 +68,7 @@ pub struct Snapshot {
     head_limits: HeadLimits,
     request_id: HeaderName,
     via: Via,
+    secret_parameters: Vec<Box<str>>,
     spool: Arc<Spool>,
     tokens: Arc<TokenCache>,
     /// Where state is kept, if it is; the next reload adopts it.
@@ -171,6 +172,11 @@ impl Snapshot {
     /// This gateway's own `Via` entry.
     pub fn via(&self) -> &Via {
         &self.via
+    }
+
+    /// The parameters of queries that hold tokens: their values stay out of the log.
+    pub fn secret_parameters(&self) -> &[Box<str>] {
+        &self.secret_parameters
     }
 
     /// Where bodies are gathered.

@@ -194,10 +194,11 @@ fn uncovered(
         || !winning.listeners.is_superset(losing.listeners);
     let hosts_are_left = same && !covers_hosts(winning, losing);
     let reaches = outer.upstream.is_some() || same;
-    if !inner.public && outer.public && reaches && (rest_is_left || hosts_are_left) {
+    if !is_open(inner) && is_open(outer) && reaches && (rest_is_left || hosts_are_left) {
         let message = format!(
-            "route {} asks for a token, but the requests it leaves out go to the public route {}",
+            "route {} asks for a token, but the requests it leaves out go to the {} route {}",
             shown(compiling, winner, inner),
+            if outer.public { "public" } else { "anonymous" },
             shown(compiling, loser, outer)
         );
         compiling.report(
@@ -206,9 +207,10 @@ fn uncovered(
                 .hint("leave out `methods`, `listeners` and `hosts`, or add a route for the rest"),
         );
     }
-    if inner.public && !outer.public && inner.methods.is_none() && same {
+    if is_open(inner) && !is_open(outer) && inner.methods.is_none() && same {
         let message = format!(
-            "public route {} opens a part of route {}, which asks for a token, for all methods",
+            "{} route {} opens a part of route {}, which asks for a token, for all methods",
+            if inner.public { "public" } else { "anonymous" },
             shown(compiling, winner, inner),
             shown(compiling, loser, outer)
         );
@@ -218,6 +220,11 @@ fn uncovered(
                 .hint("name the methods that need no token: `methods = [\"POST\"]`"),
         );
     }
+}
+
+/// Whether a request without a token passes.
+fn is_open(route: &Route) -> bool {
+    route.public || route.anonymous
 }
 
 fn same_destination(one: &Route, other: &Route) -> bool {
@@ -248,13 +255,13 @@ fn shown(compiling: &Compiling<'_>, at: usize, route: &Route) -> String {
 }
 
 /// What a route's policy asks for, in a form that can be compared.
-fn policy(config: &config::Config, route: &Route) -> Option<(Vec<String>, String)> {
+fn policy(config: &config::Config, route: &Route) -> Option<(bool, Vec<String>, String)> {
     if route.public {
         return None;
     }
     let mut issuers: Vec<_> = issuer_names(config, route).map(str::to_owned).collect();
     issuers.sort_unstable();
-    Some((issuers, require_text(&route.require)))
+    Some((route.anonymous, issuers, require_text(&route.require)))
 }
 
 /// The names of the issuers whose tokens a route takes.

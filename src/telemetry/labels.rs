@@ -109,6 +109,8 @@ labels! {
 labels! {
     /// How authentication ended, beside the reject reasons.
     AuthOutcome {
+        /// There was no token, and the route lets such requests pass.
+        Anonymous => "anonymous",
         /// A token was verified.
         Ok => "ok",
         /// The route is public: the token was not looked at.

@@ -31,7 +31,7 @@ pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>) {
     put_text(out, br#","path":""#, record.path, LIMITS.target);
     if let Some(query) = record.query {
         out.extend_from_slice(br#","query":""#);
-        Escape::Json.put_query(out, query, LIMITS.target);
+        Escape::Json.put_query(out, query, record.secret_parameters, LIMITS.target);
         out.push(b'"');
     }
     if let Some(version) = record.version {
@@ -85,7 +85,7 @@ pub(super) fn combined(out: &mut Vec<u8>, record: &Record<'_>) {
     Escape::Hex.put(out, record.path, LIMITS.target);
     if let Some(query) = record.query {
         out.push(b'?');
-        Escape::Hex.put_query(out, query, LIMITS.target);
+        Escape::Hex.put_query(out, query, record.secret_parameters, LIMITS.target);
     }
     out.push(b' ');
     out.extend_from_slice(record.version.map_or("-", protocol).as_bytes());
@@ -94,7 +94,8 @@ pub(super) fn combined(out: &mut Vec<u8>, record: &Record<'_>) {
     out.push(b' ');
     put_integer(out, record.bytes_out);
     out.extend_from_slice(b" \"");
-    Escape::Hex.put_url(out, record.referer.unwrap_or(b"-"), LIMITS.header);
+    let referer = record.referer.unwrap_or(b"-");
+    Escape::Hex.put_url(out, referer, record.secret_parameters, LIMITS.header);
     out.extend_from_slice(b"\" \"");
     Escape::Hex.put(out, record.user_agent.unwrap_or(b"-"), LIMITS.header);
     out.push(b'"');
@@ -111,7 +112,7 @@ fn put_client(out: &mut Vec<u8>, record: &Record<'_>) {
     }
     if let Some(referer) = record.referer {
         out.extend_from_slice(br#","referer":""#);
-        Escape::Json.put_url(out, referer, LIMITS.header);
+        Escape::Json.put_url(out, referer, record.secret_parameters, LIMITS.header);
         out.push(b'"');
     }
 }

@@ -39,6 +39,8 @@ pub struct Record<'a> {
     pub path: &'a [u8],
     /// Without its `?`. Values under names like `access_token` never reach the log.
     pub query: Option<&'a [u8]>,
+    /// Further names of parameters whose values are credentials, in queries and in the `Referer`.
+    pub secret_parameters: &'a [Box<str>],
     /// The protocol of the request; `None` if the head could not be parsed.
     pub version: Option<Version>,
     /// What the client was answered, or 499 if it went away first.
@@ -147,6 +149,7 @@ impl Record<'static> {
             host: Some(b"example.com"),
             path: b"/",
             query: None,
+            secret_parameters: &[],
             version: Some(Version::HTTP_11),
             status: 200,
             reason: None,

@@ -5,6 +5,8 @@
 //! hold a credential: what looks like a JWT is cut out wherever it stands, and so is the value of
 //! every query parameter with a name like `access_token`.
 
+use crate::http::credential::reads_as;
+
 /// How a line escapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escape {
@@ -24,13 +26,20 @@ impl Escape {
         }
     }
 
-    /// As [`Self::put`], for a query without its `?`.
-    pub(super) fn put_query(self, out: &mut Vec<u8>, query: &[u8], limit: usize) {
+    /// As [`Self::put`], for a query without its `?`; `secret` names parameters beside those whose
+    /// names give them away.
+    pub(super) fn put_query(
+        self,
+        out: &mut Vec<u8>,
+        query: &[u8],
+        secret: &[Box<str>],
+        limit: usize,
+    ) {
         let (query, cut) = shorten(query, limit);
         for parameter in query.split_inclusive(|byte| b"&;?#".contains(byte)) {
             let name = parameter.split(|byte| b"=&;?#".contains(byte)).next().unwrap_or_default();
             match parameter.get(name.len()) {
-                Some(b'=') if is_secret(name) => {
+                Some(b'=') if is_secret(name) || is_listed(name, secret) => {
                     self.put_all(out, name);
                     out.push(b'=');
                     out.extend_from_slice(REDACTED);
@@ -45,7 +54,7 @@ impl Escape {
     }
 
     /// As [`Self::put`], for a URL: its query is redacted, its user and password are left out.
-    pub(super) fn put_url(self, out: &mut Vec<u8>, url: &[u8], limit: usize) {
+    pub(super) fn put_url(self, out: &mut Vec<u8>, url: &[u8], secret: &[Box<str>], limit: usize) {
         let (url, cut) = shorten(url, limit);
         let at = url.iter().position(|byte| b"?#".contains(byte)).unwrap_or(url.len());
         let (before, query) = url.split_at(at);
@@ -55,7 +64,7 @@ impl Escape {
         let user = rest.iter().take(end).rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
         self.put_all(out, scheme);
         self.put_all(out, rest.get(user..).unwrap_or_default());
-        self.put_query(out, query, limit);
+        self.put_query(out, query, secret, limit);
         if cut {
             out.extend_from_slice(ELLIPSIS);
         }
@@ -180,6 +189,11 @@ fn is_secret(name: &[u8]) -> bool {
         || SECRET_PARTS.iter().any(|part| name.windows(part.len()).any(|window| window == *part))
 }
 
+/// Whether any application would read the name as one of these.
+fn is_listed(name: &[u8], secret: &[Box<str>]) -> bool {
+    secret.iter().any(|listed| reads_as(name, listed.as_bytes()))
+}
+
 /// The byte of an escape whose `%` was read; `%` itself if it is none.
 fn unescape(bytes: &mut std::slice::Iter<'_, u8>) -> u8 {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
@@ -256,13 +270,13 @@ mod tests {
 
     fn query(text: &str) -> String {
         let mut out = Vec::new();
-        Escape::Json.put_query(&mut out, text.as_bytes(), 1000);
+        Escape::Json.put_query(&mut out, text.as_bytes(), &["t".into()], 1000);
         String::from_utf8(out).unwrap()
     }
 
     fn url(text: &str) -> String {
         let mut out = Vec::new();
-        Escape::Json.put_url(&mut out, text.as_bytes(), 1000);
+        Escape::Json.put_url(&mut out, text.as_bytes(), &["t".into()], 1000);
         String::from_utf8(out).unwrap()
     }
 
@@ -303,6 +317,7 @@ mod tests {
         assert_eq!(query("access%5FToken=x;code=y"), "access%5FToken=REDACTED;code=REDACTED");
         assert_eq!(query("user[password]=x=y"), "user[password]=REDACTED");
         assert_eq!(query(&format!("{}=x", "n".repeat(65))), format!("{}=REDACTED", "n".repeat(65)));
+        assert_eq!(query("t=x&a=1&%54[]=y&tt=z"), "t=REDACTED&a=1&%54[]=REDACTED&tt=z");
         for fine in ["author=kim&decode=1", "token", "&&=&a==b&%zz=1&%=2", ""] {
             assert_eq!(query(fine), fine);
         }
@@ -315,6 +330,7 @@ mod tests {
             "https://a.example/x?token=REDACTED#id_token=REDACTED"
         );
         assert_eq!(url("/a@b?c=@"), "/a@b?c=@");
+        assert_eq!(url("https://a/?t=x&b"), "https://a/?t=REDACTED&b");
         assert_eq!(url("https://a.example/@b"), "https://a.example/@b");
     }
 

@@ -344,8 +344,11 @@ fn what_looks_odd_but_is_right_passes() {
 #[test]
 fn every_cause_of_a_token_is_produced_or_named_elsewhere() {
     let produced: Vec<&str> = every_defect().into_iter().map(|(_, _, _, detail)| detail).collect();
-    // From headers (`token.rs`), keys (`live_keys.rs`, below), their absence, and settings (below).
+    // From headers (`token.rs`, `places.rs`), keys (`live_keys.rs`, below), their absence, and
+    // settings (below).
     let elsewhere = [
+        "cross_origin_cookie",
+        "name_respelled",
         "duplicate_credentials",
         "no_credentials",
         "no_token",
@@ -567,6 +570,7 @@ fn reasons_are_those_of_the_contract() {
         Reason::BadSignature,
         Reason::ClaimRefused,
         Reason::DuplicateCredentials,
+        Reason::Forbidden,
         Reason::KeysUnavailable,
         Reason::TokenExpired,
         Reason::TokenMalformed,

@@ -4,6 +4,7 @@ mod authenticate;
 mod defects;
 mod live_keys;
 mod permits;
+mod places;
 mod rows;
 
 use std::sync::Arc;
@@ -11,16 +12,18 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Request};
 use serde_json::{Value, json};
 
 use super::{
-    Audience, Authenticated, Clause, ExpectedIss, Finding, IdentityHeaders, Issuer, IssuerSet,
-    IssuerSettings, LocalCache, Lookup, Principal, Refusal, Require, Resources, TokenCache,
-    authenticate, explain,
+    Audience, Authenticated, Carrier, Clause, ExpectedIss, Finding, IdentityHeaders, Issuer,
+    IssuerSet, IssuerSettings, LocalCache, Lookup, Principal, Refusal, Require, Resources,
+    TokenCache, authenticate, explain,
 };
 use crate::clock::{Clock, UnixTime};
+use crate::http::Scheme;
 use crate::keys::{Algorithm, KeySet, from_secret};
 
 const NOW: u64 = 1_800_000_000;
@@ -140,8 +143,17 @@ impl Gateway {
         set: &IssuerSet,
         headers: &HeaderMap,
     ) -> Result<Authenticated, Refusal> {
+        let mut request = Request::new(());
+        *request.headers_mut() = headers.clone();
+        self.ask_whole(set, &request.into_parts().0).await
+    }
+
+    /// Over TLS, to `a.test`.
+    async fn ask_whole(&self, set: &IssuerSet, parts: &Parts) -> Result<Authenticated, Refusal> {
         let resources = Resources { cache: &self.cache, local: &self.local, clock: &self.clock };
-        authenticate(set, headers, resources).await
+        let host = HeaderValue::from_static("a.test");
+        let carrier = Carrier { parts, scheme: Scheme::Https, host: Some(&host) };
+        authenticate(set, carrier, resources).await
     }
 }
 

@@ -41,6 +41,24 @@ fn a_valid_principal_gets_a_permit_until_its_token_ends() {
 }
 
 #[test]
+fn where_anonymous_may_pass_nobody_and_the_issuer_s_own_do() {
+    let set = strict_set();
+    let door = Guarded::new(Policy::Anonymous { issuers: Arc::clone(&set) }, "action");
+    let nobody = door.authorize(None, now()).unwrap();
+    assert!(nobody.principal().is_none() && nobody.valid_until().is_none());
+    let ada = principal(&set, &claims());
+    let permit = door.authorize(Some(Arc::clone(&ada)), now()).unwrap();
+    assert!(Arc::ptr_eq(permit.principal().unwrap(), &ada));
+    assert_eq!(permit.valid_until(), Some(UnixTime::from_secs(NOW + 330)));
+    // A principal that may not be here is refused, never let in as nobody.
+    let end = UnixTime::from_secs(NOW + 330);
+    assert_eq!(door.authorize(Some(Arc::clone(&ada)), end).unwrap_err(), Denial::Expired);
+    let other = Guarded::new(Policy::Anonymous { issuers: simplejwt_set() }, "action");
+    assert_eq!(other.authorize(Some(ada), now()).unwrap_err(), Denial::ForeignIssuer);
+    assert_eq!(door.policy().to_string(), "main, or anonymous");
+}
+
+#[test]
 fn nobody_else_gets_one() {
     let set = strict_set();
     let ada = principal(&set, &claims());

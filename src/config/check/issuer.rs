@@ -7,7 +7,7 @@ use super::super::address::host_and_port;
 use super::super::node::quoted;
 use super::super::require::is_claim;
 use super::super::walk::Walk;
-use super::super::{Audience, Diagnostic, Issuer, Spanned};
+use super::super::{Audience, Diagnostic, Issuer, Spanned, TokenPlace};
 use super::{folded, header_name, is_reserved, report};
 
 /// Checks one issuer.
@@ -24,6 +24,29 @@ pub(super) fn rules(issuer: &Issuer, walk: &mut Walk<'_>) {
         report(walk, &address.span, &format!("{path}.connect_to"), message, "write \"host:port\"");
     }
     identity_headers(issuer, &path, walk);
+    token_from(issuer, &path, walk);
+}
+
+/// Headers that hold something else, or never arrive, hold no token.
+fn token_from(issuer: &Issuer, path: &str, walk: &mut Walk<'_>) {
+    let path = format!("{path}.token_from");
+    let mut seen = Vec::new();
+    for place in &issuer.token_from {
+        let TokenPlace::Header(name) = &place.value else { continue };
+        let folded = folded(name);
+        let shown = walk.shown(&Spanned { value: name.clone(), span: place.span.clone() });
+        let (message, hint) = if name.contains('_') {
+            (format!("a header {shown} never arrives"), "names with `_` are dropped: write `-`")
+        } else if folded != "authorization" && is_reserved(&folded) {
+            (format!("{shown} cannot carry a token"), "choose a header of its own")
+        } else if seen.contains(&folded) {
+            (format!("{shown} stands in the list twice"), "headers have no case")
+        } else {
+            seen.push(folded);
+            continue;
+        };
+        report(walk, &place.span, &path, message, hint);
+    }
 }
 
 /// Which `iss` its tokens have.

@@ -86,6 +86,10 @@ fn protection(route: &Route, names: &Names<'_>, path: &str, walk: &mut Walk<'_>)
             let hint = "a public route reads no token: leave out `public` or `require`";
             report(walk, &require.span, path, "`public` and `require` contradict each other", hint);
         }
+        if route.anonymous {
+            let hint = "a public route reads no token: leave out `public` or `anonymous`";
+            report(walk, &route.span, path, "`public` and `anonymous` contradict each other", hint);
+        }
     } else if walk.is_incomplete(&route.span) {
         // `public` may have been what was not understood.
     } else if names.issuers.is_empty() {
@@ -100,6 +104,10 @@ fn protection(route: &Route, names: &Names<'_>, path: &str, walk: &mut Walk<'_>)
     } else if route.issuers.is_none() && names.issuers.len() > 1 {
         let hint = format!("issuers = [\"{}\"], or \"all\"", names.issuers.first().unwrap_or(&""));
         report(walk, &route.span, path, "whose tokens this route takes is not said", &hint);
+    }
+    if let Some(require) = route.require.first().filter(|_| route.anonymous && !route.public) {
+        let hint = "who sends no token would pass, and who sends one would not: make two routes";
+        report(walk, &require.span, path, "`anonymous` and `require` contradict each other", hint);
     }
 }
 
