@@ -48,3 +48,5 @@ mod reasons;
 mod support;
 /// Symlinks that change while files are read.
 mod symlinks;
+/// Tokens in cookies, queries and subprotocols.
+mod token_places;
