@@ -16,6 +16,8 @@ mod cli;
 mod cli_token;
 /// What a broken configuration is told, drawn as an operator sees it.
 mod config_errors;
+/// Pages of other origins: preflights, and who may read.
+mod cors;
 /// `portcullis demo`, line by line.
 mod demo;
 /// Hostile headers against what Django is told.

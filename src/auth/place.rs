@@ -16,10 +16,10 @@ use hyper::http::request::Parts;
 use super::issuer::{Issuer, IssuerSet};
 use super::refusal::Cause;
 use super::token::{bearer, token68};
-use crate::http::Scheme;
 use crate::http::credential::{Occurrence, cookie, query, subprotocol};
 use crate::http::headers::is_spelling_of;
 use crate::http::web_origin::is_same_origin;
+use crate::http::{Cors, Scheme};
 
 /// A place where a token may stand.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,8 @@ pub struct Carrier<'r> {
     pub scheme: Scheme,
     /// The host as the client wrote it.
     pub host: Option<&'r HeaderValue>,
+    /// Whose pages may act with cookies, beside those of the same origin.
+    pub cors: Option<&'r Cors>,
 }
 
 /// The places of one route's issuers.
@@ -197,10 +199,14 @@ fn without_scheme(line: &[u8]) -> &[u8] {
 }
 
 /// Whether the request may speak for whoever the cookie belongs to. Other sites' pages can link
-/// here and embed what is here, and that is all.
+/// here and embed what is here, and that is all, unless the operator named them as ones that may
+/// act with cookies.
 fn may_use_cookie(carrier: Carrier<'_>) -> bool {
     let parts = carrier.parts;
     let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
         && !parts.headers.contains_key(UPGRADE);
-    is_safe || carrier.host.is_some_and(|host| is_same_origin(&parts.headers, carrier.scheme, host))
+    let is_own = |host| is_same_origin(&parts.headers, carrier.scheme, host);
+    is_safe
+        || carrier.host.is_some_and(is_own)
+        || carrier.cors.is_some_and(|cors| cors.vouches_for(&parts.headers))
 }

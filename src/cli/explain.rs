@@ -116,7 +116,7 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
         Err(error) => return refuse("path", &error, &Reject::Path(error)),
     };
     println!("path       {canonical}");
-    let found = snapshot.find(slot, host, &canonical, &parts.method);
+    let (found, preflight) = snapshot.find_for(slot, host, &canonical, &parts);
     let named = matches!(found, Found::Route(index) if snapshot.names_listener(index, slot));
     if !named && plan.redirect(&canonical).is_some() {
         println!("redirect   to https, as the listener says");
@@ -131,7 +131,10 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
             );
         }
         Found::Route(index) => {
-            if let Some(route) = snapshot.route(index) {
+            if let (Some(route), Some(asked)) = (snapshot.route(index), &preflight) {
+                println!("route      {}", route.name);
+                println!("preflight  answered for {asked}, without a token");
+            } else if let Some(route) = snapshot.route(index) {
                 show_route(snapshot, clock, route, &parts, scheme);
             }
         }
@@ -167,14 +170,16 @@ fn show_route(
     scheme: Scheme,
 ) {
     println!("route      {}", route.name);
+    let host = parts.headers.get(HOST);
+    let carrier = Carrier { parts, scheme, host, cors: route.cors.as_deref() };
     match &route.action {
         Action::Files(guarded) => {
-            if verdict(snapshot, guarded, clock, parts, scheme) {
+            if verdict(snapshot, guarded, clock, carrier) {
                 println!("action     serve a file of {}", route.to);
             }
         }
         Action::Proxy(guarded) => {
-            if !verdict(snapshot, guarded, clock, parts, scheme) {
+            if !verdict(snapshot, guarded, clock, carrier) {
                 return;
             }
             println!("action     forward to {}", route.to);
@@ -197,28 +202,25 @@ fn verdict<A>(
     snapshot: &Snapshot,
     guarded: &Guarded<A>,
     clock: &Clock,
-    parts: &Parts,
-    scheme: Scheme,
+    carrier: Carrier<'_>,
 ) -> bool {
     println!("policy     {}", guarded.policy());
     let principal = match guarded.policy().issuers() {
         None => None,
-        Some(issuers) => {
-            match issuers.find_token(Carrier { parts, scheme, host: parts.headers.get(HOST) }) {
-                Ok((token, issuers)) => match judge(snapshot, issuers, token, clock) {
-                    Some(principal) => Some(principal),
-                    None => return false,
-                },
-                Err(refusal) if guarded.policy().forgives(&refusal) => {
-                    println!("token      none, which this route lets pass");
-                    None
-                }
-                Err(refusal) => {
-                    println!("token      {} ({})", refusal.reason(), refusal.detail());
-                    return false;
-                }
+        Some(issuers) => match issuers.find_token(carrier) {
+            Ok((token, issuers)) => match judge(snapshot, issuers, token, clock) {
+                Some(principal) => Some(principal),
+                None => return false,
+            },
+            Err(refusal) if guarded.policy().forgives(&refusal) => {
+                println!("token      none, which this route lets pass");
+                None
             }
-        }
+            Err(refusal) => {
+                println!("token      {} ({})", refusal.reason(), refusal.detail());
+                return false;
+            }
+        },
     };
     match guarded.authorize(principal, clock.wall()) {
         Ok(permit) => {

@@ -12,6 +12,7 @@ mod table;
 mod address;
 mod admin;
 mod check;
+mod cors;
 mod describe;
 mod diagnostic;
 mod expand;
@@ -34,6 +35,7 @@ mod walk;
 
 pub use address::{Address, Endpoint, UpstreamRef};
 pub use admin::{AccessFormat, Admin, Cache, Level, Log, LogFormat};
+pub use cors::{Cors, WebOrigin};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
 pub use issuer::{
     Algorithms, AnyIssuer, Audience, Issuer, NamePairs, Preset, Refresh, SecretEncoding,

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{RequireTable, Size, Spanned, UpstreamRef};
+use super::{Cors, RequireTable, Size, Spanned, UpstreamRef};
 
 table! {
     /// What is allowed, and what then happens. A route wins over another if it is at least as
@@ -42,6 +42,8 @@ table! {
         /// A request without a token passes, and acts for nobody: no identity headers. A bad token
         /// is refused all the same. Not together with `require`.
         anonymous: bool, default(false);
+        /// Which other sites' pages may read the answers.
+        cors: Option<Cors>, optional("no other site's; what the application says itself passes");
         /// Longer request bodies are refused.
         max_body: Size, default("10MiB"), limits("0B", "1TiB");
         /// How refusals are written: `auto` asks the issuer's preset, then the Accept header.

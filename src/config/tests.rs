@@ -14,6 +14,7 @@ fn file(path: &str, extra: &str) -> String {
         ("issuer", "[issuer.main]\nurl = \"https://id.example.com/\"\naudience = [\"x\"]"),
         ("upstream", "[upstream.web]\nendpoints = [\"http://127.0.0.1:8000\"]"),
         ("route", "[[route]]\npath = \"/*\"\nupstream = \"web\""),
+        ("route.cors", "[route.cors]\norigins = [\"https://app.example.com\"]"),
         ("server", "[server]"),
         ("server.max_headers", "[server.max_headers]"),
         ("server.spool", "[server.spool]"),

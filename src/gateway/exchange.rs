@@ -19,7 +19,7 @@ use hyper::{Method, Response, StatusCode, Uri, Version};
 use super::reject::{CLIENT_GONE, Reject};
 use super::respond::Asker;
 use super::state::{Gateway, Held};
-use crate::auth::Principal;
+use crate::auth::{Carrier, Principal};
 use crate::clock::UnixTime;
 use crate::http::Scheme;
 use crate::http::body::BodyCount;
@@ -53,6 +53,8 @@ pub(super) struct Exchange {
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     route: Option<usize>,
+    /// The origin whose page may read the answer, on a route with `cors`.
+    admitted: Option<Box<HeaderValue>>,
     pub(super) received: Option<Arc<BodyCount>>,
     pub(super) asserted_dropped: u32,
     pub(super) underscore_dropped: u32,
@@ -112,6 +114,7 @@ impl Exchange {
             user_agent: parts.headers.get(USER_AGENT).cloned(),
             referer: parts.headers.get(REFERER).cloned(),
             route: None,
+            admitted: None,
             received: None,
             asserted_dropped: 0,
             underscore_dropped: 0,
@@ -144,13 +147,16 @@ impl Exchange {
         if self.connection.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
-    /// As the client wrote it.
-    pub(super) fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
+    /// The request as far as it may carry a token.
+    pub(super) fn carrier<'a>(&'a self, parts: &'a Parts) -> Carrier<'a> {
+        let cors = self.route().and_then(|route| route.cors.as_deref());
+        Carrier { parts, scheme: self.scheme(), host: self.host.as_ref(), cors }
     }
 
-    pub(super) fn take_route(&mut self, index: usize) {
+    pub(super) fn take_route(&mut self, index: usize, headers: &HeaderMap) {
         self.route = Some(index);
+        let cors = self.route().and_then(|route| route.cors.as_ref());
+        self.admitted = cors.and_then(|cors| cors.admit(headers)).map(Box::new);
     }
 
     pub(super) fn route(&self) -> Option<&RoutePlan> {
@@ -182,6 +188,9 @@ impl Exchange {
         self.status = response.status();
         let (mut parts, body) = response.into_parts();
         let mut inner = body.into();
+        if let Some(cors) = self.route().and_then(|route| route.cors.as_ref()) {
+            cors.write(self.admitted.as_deref(), &mut parts.headers);
+        }
         if self.method == Method::HEAD {
             inner.leave_to_get(&mut parts.headers);
         }

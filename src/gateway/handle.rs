@@ -18,9 +18,10 @@ use super::preflight;
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
-use crate::auth::{self, Carrier, Guarded, Owed, Permit, Policy, Principal};
+use crate::auth::{self, Guarded, Owed, Permit, Policy, Principal};
 use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
+use crate::http::cors;
 use crate::http::credential::subprotocol;
 use crate::http::forwarded::{Origin, request_id};
 use crate::http::{head, headers, path};
@@ -136,10 +137,10 @@ async fn steps(
     exchange.uri = uri.clone();
     parts.uri = uri;
 
-    // 3. The route.
+    // 3. The route; a preflight's is the one that it asks about.
     let listener = exchange.connection().listener;
     let path = parts.uri.path();
-    let found = snapshot.find(listener, head.authority.host(), path, &parts.method);
+    let (found, preflight) = snapshot.find_for(listener, head.authority.host(), path, &parts);
 
     // 4. The listener's redirect, which a route that names this listener wins against.
     if !matches!(found, Found::Route(index) if snapshot.names_listener(index, listener)) {
@@ -155,10 +156,14 @@ async fn steps(
         Found::MethodNotAllowed(allow) => return Err(Reject::MethodNotAllowed(allow)),
         Found::None => return Err(Reject::NoRoute),
     };
-    exchange.take_route(index);
+    exchange.take_route(index, &parts.headers);
     let Some(route) = snapshot.route(index) else {
         return Err(Reject::NoRoute);
     };
+    if let (Some(asked), Some(cors)) = (preflight, &route.cors) {
+        exchange.auth = Some(AuthNote::of(AuthResult::Passed(AuthOutcome::Skipped)));
+        return Ok(preflight::cors(cors, &asked, &parts.headers).map(Inner::from));
+    }
 
     // 5. to 8.
     admit(&snapshot, route, &parts)?;
@@ -230,6 +235,9 @@ async fn forward(
         exchange.count_failure(*failure);
     }
     let mut response = result.map_err(Reject::Proxy)?;
+    if exchange.route().is_some_and(|route| route.cors.is_some()) {
+        cors::strip(response.headers_mut());
+    }
     if owed == Owed::Subprotocol && response.status() == StatusCode::SWITCHING_PROTOCOLS {
         subprotocol::answer(response.headers_mut());
     }
@@ -317,7 +325,7 @@ async fn authenticate(
         local: gateway.tokens(),
         clock: gateway.clock(),
     };
-    let carrier = Carrier { parts, scheme: exchange.scheme(), host: exchange.host() };
+    let carrier = exchange.carrier(parts);
     let verdict = auth::authenticate(issuers, carrier, resources).await;
     let duration = Some(exchange.elapsed().saturating_sub(begun));
     match verdict {

@@ -1,12 +1,14 @@
-//! What is answered before any route is asked: the listener's redirect, and `OPTIONS *`.
+//! What is answered before any route is asked: the listener's redirect, `OPTIONS *`, and preflights
+//! of CORS.
 //!
 //! Never a route's action: nothing here can reach an application or a folder.
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, HeaderValue, LOCATION};
+use hyper::header::{ALLOW, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, Response, StatusCode};
 
 use super::reject::Reject;
+use crate::http::Cors;
 use crate::http::authority::Authority;
 use crate::http::head::Target;
 use crate::snapshot::plan::{ListenerPlan, Redirect};
@@ -26,6 +28,14 @@ pub(super) fn asterisk(target: &Target) -> Option<Response<Bytes>> {
             Some(response)
         }
     }
+}
+
+/// The answer to a preflight, whoever asks: a page learns whether it may ask, and nothing else.
+pub(super) fn cors(cors: &Cors, asked: &Method, request: &HeaderMap) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    cors.write_preflight(asked, request, response.headers_mut());
+    response
 }
 
 /// The listener's redirect to its TLS sibling, unless the request is for ACME.

@@ -9,6 +9,7 @@
 
 pub mod authority;
 pub mod body;
+pub mod cors;
 pub mod credential;
 pub mod forwarded;
 pub mod head;
@@ -20,6 +21,7 @@ pub mod web_origin;
 
 pub use authority::{Authority, Scheme};
 pub use body::{BodyCount, BodyFailure, BodyLimits, RequestBody, RequestBodyError};
+pub use cors::{Cors, CorsSettings};
 pub use forwarded::{Origin, Via};
 pub use head::{Head, HeadError, HeadLimits, Target};
 pub use headers::{Asserted, UnderscorePolicy};

@@ -20,7 +20,7 @@ use crate::config::{
     self, Config, Diagnostic, Diagnostics, Loaded, Route, Severity, Source, Spanned,
 };
 use crate::http::forwarded::{Via, request_id};
-use crate::http::{Asserted, HeadLimits, UnderscorePolicy};
+use crate::http::{Asserted, Cors, HeadLimits, UnderscorePolicy};
 use crate::keys::KeySet;
 use crate::proxy::{Proxy, Spool};
 use crate::route::{Matcher, PathPattern, Table};
@@ -227,7 +227,21 @@ impl Compiling<'_> {
             upstream,
             max_body: route.max_body.bytes(),
             errors,
+            cors: match &route.cors {
+                Some(cors) => Some(Box::new(self.cors(at, cors)?)),
+                None => None,
+            },
         })
+    }
+
+    fn cors(&mut self, at: usize, cors: &config::Cors) -> Option<Cors> {
+        let compiled = routes::cors(cors, &self.config.server.request_id);
+        if compiled.is_none() {
+            // Loading told already why, or should have.
+            let diagnostic = Diagnostic::error(cors.span.clone(), "can't be answered so");
+            self.report(diagnostic.path(format!("route[{at}].cors")));
+        }
+        compiled
     }
 
     fn policy(&mut self, at: usize, route: &Route, issuers: &mut Issuers) -> Option<Policy> {

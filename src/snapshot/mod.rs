@@ -28,9 +28,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper::Method;
 use hyper::header::HeaderName;
+use hyper::http::request::Parts;
 
 use crate::auth::{Issuer, Principal, TokenCache};
 use crate::config::{Config, Source};
+use crate::http::cors;
 use crate::http::forwarded::Via;
 use crate::http::head::HeadLimits;
 use crate::http::headers::{Asserted, UnderscorePolicy};
@@ -102,6 +104,25 @@ impl Snapshot {
     /// The route that serves this request, or why there is none.
     pub fn find(&self, listener: usize, host: &str, path: &str, method: &Method) -> Found<usize> {
         self.table.find(listener, host, path, method)
+    }
+
+    /// The route of a request; of a CORS preflight the one that it asks about, with the method it
+    /// asks for, where that route answers preflights. Elsewhere a preflight is a request like any
+    /// other.
+    pub fn find_for(
+        &self,
+        listener: usize,
+        host: &str,
+        path: &str,
+        parts: &Parts,
+    ) -> (Found<usize>, Option<Method>) {
+        if let Some(asked) = cors::preflight(parts)
+            && let Found::Route(index) = self.find(listener, host, path, &asked)
+            && self.route(index).is_some_and(|route| route.cors.is_some())
+        {
+            return (Found::Route(index), Some(asked));
+        }
+        (self.find(listener, host, path, &parts.method), None)
     }
 
     /// The plan of a route that [`Snapshot::find`] returned.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::auth::Guarded;
-use crate::http::Scheme;
+use crate::http::{Cors, Scheme};
 use crate::proxy::Proxy;
 use crate::static_files::Files;
 use crate::telemetry::ids::{ListenerId, RouteId, UpstreamId};
@@ -29,6 +29,8 @@ pub struct RoutePlan {
     pub max_body: u64,
     /// How its rejects look.
     pub errors: ErrorFormat,
+    /// Which other sites' pages may read its answers.
+    pub cors: Option<Box<Cors>>,
 }
 
 /// An upstream, as records name it.

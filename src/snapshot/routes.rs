@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::compile::Compiling;
-use crate::config::{self, Diagnostic, RequireTable, Route, Spanned};
+use crate::config::{self, Diagnostic, RequireTable, Route, Spanned, WebOrigin};
+use crate::http::{Cors, CorsSettings};
 use crate::route::{HostPattern, ListenerSet, Matcher, MethodSet, PathPattern, Relation, relation};
 
 /// What a route matches, and which listeners it names; `None` after a diagnostic.
@@ -58,6 +59,28 @@ pub(super) fn matcher(compiling: &mut Compiling<'_>, at: usize, route: &Route) -
         }
     };
     Some(Matcher { hosts, path: path?, methods, listeners })
+}
+
+/// The answers of a route to pages of other origins; `request_id` names the header with the id.
+pub(super) fn cors(cors: &config::Cors, request_id: &str) -> Option<Cors> {
+    let text = |names: &[Spanned<String>]| names.iter().map(|name| name.value.clone()).collect();
+    let mut expose: Vec<String> = text(&cors.expose_headers);
+    expose.extend(["WWW-Authenticate", "Retry-After", request_id].map(str::to_owned));
+    Cors::new(CorsSettings {
+        origins: cors
+            .origins
+            .iter()
+            .map(|origin| match &origin.value {
+                WebOrigin::Any => None,
+                WebOrigin::Exact(origin) => Some(origin.clone()),
+            })
+            .collect(),
+        credentials: cors.credentials,
+        methods: cors.methods.as_deref().map(text),
+        headers: Some(text(&cors.headers)).filter(|names: &Vec<_>| names != &["*"]),
+        expose,
+        max_age: cors.max_age,
+    })
 }
 
 /// Reports pairs of routes that meet with neither winning though their policies differ, routes

@@ -152,7 +152,7 @@ impl Gateway {
     async fn ask_whole(&self, set: &IssuerSet, parts: &Parts) -> Result<Authenticated, Refusal> {
         let resources = Resources { cache: &self.cache, local: &self.local, clock: &self.clock };
         let host = HeaderValue::from_static("a.test");
-        let carrier = Carrier { parts, scheme: Scheme::Https, host: Some(&host) };
+        let carrier = Carrier { parts, scheme: Scheme::Https, host: Some(&host), cors: None };
         authenticate(set, carrier, resources).await
     }
 }

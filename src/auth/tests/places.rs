@@ -390,7 +390,7 @@ proptest! {
         let set = everywhere();
         if let Ok(authenticated) = asked(&set, &parts) {
             set.hand_over(Some(&authenticated.principal), &mut parts);
-            let found = set.find_token(Carrier { parts: &parts, scheme: Scheme::Https, host: None });
+            let found = set.find_token(Carrier { parts: &parts, scheme: Scheme::Https, host: None, cors: None });
             prop_assert_eq!(found.is_ok(), parts.headers.contains_key(AUTHORIZATION));
         }
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::node::quoted;
 use super::super::walk::Walk;
-use super::super::{Config, Diagnostic, Issuers, Route, Severity, Spanned, UpstreamRef};
-use super::{Names, is_token, known, report};
+use super::super::{Config, Diagnostic, Issuers, Route, Severity, Spanned, UpstreamRef, WebOrigin};
+use super::{Names, header_name, is_token, known, report};
 
 /// Checks every route, then what no route uses.
 pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
@@ -15,6 +15,7 @@ pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
         references(route, names, &path, walk);
         methods(route, &path, walk);
         protection(route, names, &path, walk);
+        cors(route, &path, walk);
     }
     duplicates(&config.routes, walk);
     if walk.problems.iter().all(|one| one.severity == Severity::Warning) {
@@ -108,6 +109,48 @@ fn protection(route: &Route, names: &Names<'_>, path: &str, walk: &mut Walk<'_>)
     if let Some(require) = route.require.first().filter(|_| route.anonymous && !route.public) {
         let hint = "who sends no token would pass, and who sends one would not: make two routes";
         report(walk, &require.span, path, "`anonymous` and `require` contradict each other", hint);
+    }
+}
+
+/// Whose pages may read: exactly those that are listed, or all of them and then without cookies.
+fn cors(route: &Route, path: &str, walk: &mut Walk<'_>) {
+    let Some(cors) = &route.cors else { return };
+    let path = format!("{path}.cors");
+    if let Some(any) = cors.origins.iter().find(|one| one.value == WebOrigin::Any) {
+        let origins = format!("{path}.origins");
+        if cors.origins.len() > 1 {
+            let message = "`*` allows every origin: the others say nothing";
+            report(walk, &any.span, &origins, message, "keep `*`, or leave it out");
+        }
+        if cors.credentials {
+            let message = "every page there is could act with its visitors' cookies";
+            report(
+                walk,
+                &any.span,
+                &origins,
+                message,
+                "name the origins, or leave out `credentials`",
+            );
+        }
+    }
+    for method in cors.methods.iter().flatten() {
+        if !is_token(method) || method.chars().any(|c| c.is_ascii_lowercase()) {
+            let message = format!("{} is not a method", walk.shown(method));
+            let hint = "a method is a short word in capital letters such as `GET`";
+            report(walk, &method.span, &format!("{path}.methods"), message, hint);
+        }
+    }
+    for name in cors.headers.iter().filter(|name| name.as_str() != "*") {
+        header_name(name, &format!("{path}.headers"), walk);
+    }
+    if let Some(any) = cors.headers.iter().find(|name| name.as_str() == "*")
+        && cors.headers.len() > 1
+    {
+        let message = "`*` allows every header: the others say nothing";
+        report(walk, &any.span, &format!("{path}.headers"), message, "keep `*`, or leave it out");
+    }
+    for name in &cors.expose_headers {
+        header_name(name, &format!("{path}.expose_headers"), walk);
     }
 }
 
