@@ -42,6 +42,8 @@ mod keys;
 mod lifecycle;
 /// Every kind of request meets every kind of route.
 mod matrix;
+/// Clients behind proxies that are trusted, and proxies that are not.
+mod proxies;
 /// Django behind Gunicorn behind the gateway.
 mod real_stack;
 /// Every way to be refused.

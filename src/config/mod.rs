@@ -21,6 +21,7 @@ mod listener;
 mod load;
 mod mask;
 mod nearest;
+mod network;
 mod node;
 mod reference;
 mod require;
@@ -42,6 +43,7 @@ pub use issuer::{
 };
 pub use listener::{CertificatePair, Listener, ListenerTls, Protocol, TlsVersion, UnknownName};
 pub use load::{Environment, Loaded, load, load_admin, parse};
+pub use network::PeerNetwork;
 pub use reference::reference;
 pub use require::{ClaimRule, RequireTable};
 pub use route::{CacheControl, Errors, Issuers, Route};

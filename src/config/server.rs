@@ -8,13 +8,17 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{Size, Spanned};
+use super::{PeerNetwork, Size, Spanned};
 
 table! {
     /// Limits and deadlines of the whole process.
     pub struct Server {
         /// Data-plane threads; `auto` is one per core. A change needs a restart.
         workers: Workers, default("auto"), limits(1, 1024);
+        /// Proxies in front: networks, or `"unix"` for unix sockets. Of their requests `Forwarded`
+        /// and `X-Forwarded-*` count, read right to left up to the first address that is not
+        /// listed: the client. Everybody else's are deleted unread.
+        trusted_proxies: Vec<Spanned<PeerNetwork>>, default([]);
         /// Until the TLS handshake is done.
         handshake_timeout: Duration, default("10s"), limits("100ms", "10m");
         /// From the first byte of a request to the end of its head.

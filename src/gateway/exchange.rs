@@ -21,11 +21,11 @@ use super::respond::Asker;
 use super::state::{Gateway, Held};
 use crate::auth::{Carrier, Principal};
 use crate::clock::UnixTime;
-use crate::http::Scheme;
 use crate::http::body::BodyCount;
 use crate::http::status::has_no_body;
+use crate::http::{Scheme, Told};
 use crate::proxy::{self, Failure};
-use crate::server::{BodyEnd, ConnectionInfo, Peer};
+use crate::server::{BodyEnd, ConnectionInfo};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{ErrorFormat, ListenerPlan, RoutePlan};
 use crate::static_files;
@@ -52,6 +52,8 @@ pub(super) struct Exchange {
     accept: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
+    /// What the peer tells of the way here, if it is a trusted proxy.
+    pub(super) told: Option<Arc<Told>>,
     route: Option<usize>,
     /// The origin whose page may read the answer, on a route with `cors`.
     admitted: Option<Box<HeaderValue>>,
@@ -113,6 +115,7 @@ impl Exchange {
             accept: parts.headers.get(ACCEPT).cloned(),
             user_agent: parts.headers.get(USER_AGENT).cloned(),
             referer: parts.headers.get(REFERER).cloned(),
+            told: None,
             route: None,
             admitted: None,
             received: None,
@@ -242,10 +245,7 @@ impl Exchange {
             detail: self.detail,
             bytes_in: self.received.as_ref().map_or(0, |count| count.bytes()),
             bytes_out: self.bytes_out,
-            client_ip: match self.connection.peer {
-                Peer::Tcp(address) => Some(address.ip()),
-                Peer::Unix => None,
-            },
+            client_ip: self.account(),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             auth: self.auth.as_ref().map(|note| auth_record(note, &self.snapshot)),

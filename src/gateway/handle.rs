@@ -14,6 +14,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
+use super::origin::origin;
 use super::preflight;
 use super::reject::Reject;
 use super::respond::respond;
@@ -23,11 +24,11 @@ use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::cors;
 use crate::http::credential::subprotocol;
-use crate::http::forwarded::{Origin, request_id};
+use crate::http::forwarded::{request_id, told};
 use crate::http::{head, headers, path};
 use crate::proxy::{self, Forward, Proxy, Trace};
 use crate::route::Found;
-use crate::server::{ConnectionInfo, Peer, RefusedHead};
+use crate::server::{ConnectionInfo, RefusedHead};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{Action, ErrorFormat, RoutePlan};
 use crate::static_files::{self, Ask, Files};
@@ -90,10 +91,7 @@ pub(super) fn refused_head(
         detail: None,
         bytes_in: 0,
         bytes_out: 0,
-        client_ip: match connection.peer {
-            Peer::Tcp(address) => Some(address.ip()),
-            Peer::Unix => None,
-        },
+        client_ip: connection.peer.ip(),
         user_agent: None,
         referer: None,
         auth: None,
@@ -219,11 +217,12 @@ async fn forward(
     };
     exchange.received = Some(body.counter());
     let snapshot = Arc::clone(exchange.snapshot());
+    let told = exchange.told.clone();
     let id = exchange.request_id.clone();
     let ctx = Forward {
         pools: gateway.pools(),
         spool: snapshot.spool(),
-        origin: origin(exchange, &host),
+        origin: origin(exchange, told.as_deref(), &host),
         via: snapshot.via(),
         request_id: (snapshot.request_id_header(), &id),
         clock: gateway.clock(),
@@ -264,9 +263,13 @@ fn served_by_certificate(exchange: &Exchange, authority: &Authority) -> Result<(
     }
 }
 
-/// Deletes what only Portcullis may say, on every route, before anything is decided: a header that
-/// a client could smuggle past this line would be believed by the application (J28, H4, H11).
+/// Hears what a trusted proxy tells, then deletes what only Portcullis may say, on every route,
+/// before anything is decided: a header that a client could smuggle past this line would be
+/// believed by the application (J28, H4, H11).
 fn screen(snapshot: &Snapshot, exchange: &mut Exchange, parts: &mut Parts) -> Result<(), Reject> {
+    let peer = exchange.connection().peer.ip();
+    let told = told(&parts.headers, peer, snapshot.trusted_proxies()).map_err(Reject::Head)?;
+    exchange.told = told.map(Arc::new);
     let asserted = snapshot.asserted().strip(&mut parts.headers);
     let (policy, allowed) = snapshot.underscores();
     let underscored =
@@ -359,18 +362,6 @@ async fn authenticate(
             });
             Err(Reject::Auth(refusal))
         }
-    }
-}
-
-fn origin<'a>(exchange: &Exchange, host: &'a HeaderValue) -> Origin<'a> {
-    Origin {
-        peer: match exchange.connection().peer {
-            Peer::Tcp(address) => Some(address.ip().to_canonical()),
-            Peer::Unix => None,
-        },
-        scheme: exchange.scheme(),
-        host,
-        port: exchange.listener().public_port,
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod exchange;
 mod handle;
+mod origin;
 mod preflight;
 mod reject;
 mod respond;

@@ -1,39 +1,53 @@
-//! What Portcullis tells applications about a request: forwarding headers, `Via`, the request id.
+//! What is told of a request's way: by trusted proxies to us, by us to applications.
 //!
-//! Owns these headers' values. Trusts the socket for the peer's address and nothing that the
-//! request says about itself: every value is set, never appended to, since Django reads the
-//! leftmost of a list. `Via` alone is appended to (RFC 9110 section 7.6.3), and shows loops.
+//! Owns the forwarding headers, `Via` and the request id. Trusts the socket for the peer's address.
+//! What the request says about itself counts only if the peer is one that the operator trusts, and
+//! then only as far as trusted hops vouch for it ([`told`]). Towards applications every value is
+//! set, never appended to, since Django reads the leftmost of a list: what a client wrote there
+//! does not go on. `Via` alone is appended to (RFC 9110 section 7.6.3), and shows loops.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::Version;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::authority::Scheme;
+use super::head::HeadError;
+use super::networks::Networks;
 
 /// Where a request came from and what it asked for, as this gateway saw it.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The peer's address; `None` on a unix socket, which has none worth telling.
-    pub peer: Option<IpAddr>,
-    /// How the client reached us.
+    /// The client's address; `None` on a unix socket, which has none worth telling.
+    pub client: Option<IpAddr>,
+    /// The trusted proxies that the request came through after the client, in its order.
+    pub hops: &'a [IpAddr],
+    /// How the client reached us, or the first proxy that we trust.
     pub scheme: Scheme,
     /// The host as the client wrote it.
     pub host: &'a HeaderValue,
-    /// The listener's public port.
+    /// The port that the client asked.
     pub port: u16,
 }
 
-/// Writes `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` as lines of a head; without
-/// a peer's address neither the first nor the last. None of these may stand in it already.
+/// Writes `X-Forwarded-For` (the client, then the hops), `-Proto`, `-Host`, `-Port` and `X-Real-IP`
+/// (the client alone) as lines of a head; what is not known has no line. None of these may stand in
+/// it already.
 pub fn write_forwarded(head: &mut Vec<u8>, origin: &Origin<'_>) {
-    if let Some(peer) = origin.peer {
-        head.extend_from_slice(b"x-forwarded-for: ");
-        write_address(head, peer);
-        head.extend_from_slice(b"\r\nx-real-ip: ");
-        write_address(head, peer);
+    let mut separator: &[u8] = b"x-forwarded-for: ";
+    for address in origin.client.iter().chain(origin.hops) {
+        head.extend_from_slice(separator);
+        write_address(head, *address);
+        separator = b", ";
+    }
+    if separator == b", " {
+        head.extend_from_slice(b"\r\n");
+    }
+    if let Some(client) = origin.client {
+        head.extend_from_slice(b"x-real-ip: ");
+        write_address(head, client);
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"x-forwarded-proto: ");
@@ -59,6 +73,236 @@ pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
         }
         IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
+}
+
+// === what trusted proxies tell ===
+
+/// What trusted proxies told of a request's way here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The client: the hop farthest from us that a trusted one vouches for. `None` if that hop
+    /// could not be told apart (`unknown`, an obfuscated name, garbage, no end of hops).
+    pub client: Option<IpAddr>,
+    /// The trusted proxies between the client and us, our peer last.
+    pub hops: Vec<IpAddr>,
+    /// How the client reached the first of them, if they said so.
+    pub scheme: Option<Scheme>,
+    /// The port that the client asked there, if they said so.
+    pub port: Option<u16>,
+}
+
+/// What the forwarding headers of a request from `peer` (`None`: a unix socket) tell. `None` if
+/// the peer is not trusted: then they are a client's invention.
+///
+/// `X-Forwarded-For` and `Forwarded` (RFC 7239) are read from right to left, that is from the hop
+/// nearest to us, for as long as the hops are trusted. The first that is not is the client, and
+/// whatever stands left of it is its own story. `X-Forwarded-Proto` and `-Port` count if there is
+/// one of them, with one value. No header gives another host: `Host` comes through proxies as it
+/// is, and a client's `X-Forwarded-Host` does too.
+///
+/// # Errors
+/// The two families disagree. Proxies write one and pass the other on as the client sent it, and
+/// which is which is not known here: to prefer either would let clients choose their address.
+pub fn told(
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    trusted: &Networks,
+) -> Result<Option<Told>, HeadError> {
+    const DISAGREE: HeadError = HeadError::BadRequest("`Forwarded` and `X-Forwarded-*` disagree");
+    const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    if trusted.is_empty() || !trusted.contains_peer(peer) {
+        return Ok(None);
+    }
+    let listed = headers.contains_key(FOR).then(|| {
+        let lines = headers.get_all(FOR).iter().rev();
+        let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let entries = entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty());
+        walk(peer, trusted, entries.map(|entry| Hop { address: address(entry), scheme: None }))
+    });
+    let standard = headers.contains_key(header::FORWARDED).then(|| {
+        let lines = headers.get_all(header::FORWARDED).iter().rev();
+        walk(peer, trusted, lines.flat_map(|line| elements(line.as_bytes()).into_iter().rev()))
+    });
+    let mut told = match (listed, standard) {
+        (None, None) => walk(peer, trusted, std::iter::empty()),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(listed), Some(standard)) if listed.client == standard.client => standard,
+        (Some(_), Some(_)) => return Err(DISAGREE),
+    };
+    let scheme = single(headers, "x-forwarded-proto").and_then(scheme_of);
+    if let (Some(one), Some(other)) = (scheme, told.scheme)
+        && one != other
+    {
+        return Err(DISAGREE);
+    }
+    told.scheme = scheme.or(told.scheme);
+    told.port = single(headers, "x-forwarded-port").and_then(port_of);
+    Ok(Some(told))
+}
+
+/// More hops than any honest request makes; a client could otherwise have us read its 32 KiB of
+/// addresses for each request, if one of its own is trusted.
+const MOST_HOPS: usize = 32;
+
+/// One entry of a list: who was it that this hop spoke with, and how?
+struct Hop {
+    /// `None` if it is no address.
+    address: Option<IpAddr>,
+    scheme: Option<Scheme>,
+}
+
+/// Follows the hops from the nearest one; each is known by the word of the one before it.
+fn walk(peer: Option<IpAddr>, trusted: &Networks, entries: impl Iterator<Item = Hop>) -> Told {
+    let mut known = Vec::from_iter(peer);
+    let (mut scheme, mut lost) = (None, false);
+    for hop in entries {
+        scheme = hop.scheme;
+        match hop.address.filter(|_| known.len() < MOST_HOPS) {
+            Some(address) => {
+                known.push(address);
+                if !trusted.contains(address) {
+                    break;
+                }
+            }
+            None => {
+                lost = true;
+                break;
+            }
+        }
+    }
+    // Where every hop is trusted, the farthest speaks for itself.
+    let client = if lost { None } else { known.pop() };
+    known.reverse();
+    Told { client, hops: known, scheme, port: None }
+}
+
+/// The elements of one line of `Forwarded`, in order; a line that breaks RFC 7239's grammar is one
+/// hop that can't be told apart: where its quotes end is in doubt, and with them every element.
+fn elements(line: &[u8]) -> Vec<Hop> {
+    const LOST: Hop = Hop { address: None, scheme: None };
+    let mut hops = Vec::new();
+    let mut rest = line.trim_ascii();
+    while !rest.is_empty() {
+        let Some((hop, after)) = element(rest) else { return vec![LOST] };
+        // A list may have empty members (RFC 9110 section 5.6.1.2).
+        hops.extend(hop);
+        rest = after.trim_ascii_start();
+    }
+    hops
+}
+
+/// `[ pair ] *( ";" [ pair ] )` up to the next comma, and what follows that. White space is taken
+/// around the signs, where it can't mean anything else.
+fn element(text: &[u8]) -> Option<(Option<Hop>, &[u8])> {
+    let (mut node, mut proto) = (None, None);
+    let mut empty = true;
+    let mut rest = text;
+    loop {
+        rest = rest.trim_ascii_start();
+        match rest.split_first() {
+            None => break,
+            Some((b',', after)) => {
+                rest = after;
+                break;
+            }
+            Some((b';', after)) => rest = after,
+            Some(_) => {
+                let (name, value, after) = pair(rest)?;
+                let after = after.trim_ascii_start();
+                if !matches!(after.first(), None | Some(b',' | b';')) {
+                    return None;
+                }
+                let place = match name.to_ascii_lowercase().as_slice() {
+                    b"for" => Some(&mut node),
+                    b"proto" => Some(&mut proto),
+                    _ => None,
+                };
+                if place.is_some_and(|place| place.replace(value).is_some()) {
+                    return None;
+                }
+                empty = false;
+                rest = after;
+            }
+        }
+    }
+    let address = node.and_then(|node| address(&node));
+    let scheme = proto.and_then(|proto| scheme_of(&proto));
+    Some(((!empty).then_some(Hop { address, scheme }), rest))
+}
+
+/// `token "=" ( token / quoted-string )`, and what follows.
+fn pair(text: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8])> {
+    let (name, rest) = token(text)?;
+    let rest = rest.strip_prefix(b"=")?;
+    if let Some((value, rest)) = token(rest) {
+        return Some((name, value.to_vec(), rest));
+    }
+    let mut value = Vec::new();
+    let mut bytes = rest.strip_prefix(b"\"")?;
+    loop {
+        let (&byte, after) = bytes.split_first()?;
+        bytes = after;
+        match byte {
+            b'"' => return Some((name, value, bytes)),
+            b'\\' => {
+                let (&escaped, after) = bytes.split_first()?;
+                value.push(escaped);
+                bytes = after;
+            }
+            _ => value.push(byte),
+        }
+    }
+}
+
+fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let sign = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let end = text.iter().position(|byte| !sign(byte)).unwrap_or(text.len());
+    text.split_at_checked(end).filter(|(token, _)| !token.is_empty())
+}
+
+/// `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]`, the first and the last also with a port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    let (address, port): (IpAddr, _) = match text.strip_prefix('[') {
+        Some(literal) => {
+            let (address, port) = literal.split_once(']')?;
+            (address.parse::<Ipv6Addr>().ok()?.into(), port)
+        }
+        None => {
+            let (address, port) = text.split_at_checked(text.find(':')?)?;
+            (address.parse::<Ipv4Addr>().ok()?.into(), port)
+        }
+    };
+    let digits = |port: &str| {
+        (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let good = port.is_empty() || port.strip_prefix(':').is_some_and(digits);
+    good.then(|| address.to_canonical())
+}
+
+/// The value of a header that stands there once.
+fn single<'h>(headers: &'h HeaderMap, name: &'static str) -> Option<&'h [u8]> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    lines.next().is_none().then(|| first.as_bytes().trim_ascii())
+}
+
+/// Some proxies name the scheme of a WebSocket; it is that of the request which opened it.
+fn scheme_of(text: &[u8]) -> Option<Scheme> {
+    match text.to_ascii_lowercase().as_slice() {
+        b"http" | b"ws" => Some(Scheme::Http),
+        b"https" | b"wss" => Some(Scheme::Https),
+        _ => None,
+    }
+}
+
+fn port_of(text: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(text).ok()?;
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse::<u16>().ok().filter(|port| digits && *port != 0)
 }
 
 /// A fresh request id: 128 bits as 32 hexadecimal digits.
@@ -140,81 +384,5 @@ impl Via {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    fn forwarded(peer: Option<&str>, scheme: Scheme, host: &str, port: u16) -> String {
-        let host = HeaderValue::from_str(host).unwrap();
-        let peer = peer.map(|peer| peer.parse().unwrap());
-        let mut head = Vec::new();
-        write_forwarded(&mut head, &Origin { peer, scheme, host: &host, port });
-        String::from_utf8(head).unwrap()
-    }
-
-    #[test]
-    fn forwarding_headers_say_what_the_socket_says() {
-        assert_eq!(
-            forwarded(Some("::ffff:192.0.2.7"), Scheme::Https, "App.example:8443", 443),
-            "x-forwarded-for: 192.0.2.7\r\nx-real-ip: 192.0.2.7\r\nx-forwarded-proto: https\r\n\
-             x-forwarded-host: App.example:8443\r\nx-forwarded-port: 443\r\n"
-        );
-        assert_eq!(
-            forwarded(None, Scheme::Http, "a", 80),
-            "x-forwarded-proto: http\r\nx-forwarded-host: a\r\nx-forwarded-port: 80\r\n"
-        );
-    }
-
-    #[test]
-    fn addresses_are_written_as_they_are_read() {
-        for text in
-            ["ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "255.255.255.255", "::", "2001:db8::1"]
-        {
-            let mut written = Vec::new();
-            write_address(&mut written, text.parse().unwrap());
-            assert_eq!(String::from_utf8(written).unwrap(), text);
-        }
-        let mut mapped = Vec::new();
-        write_address(&mut mapped, "::ffff:203.0.113.9".parse().unwrap());
-        assert_eq!(mapped, b"203.0.113.9");
-    }
-
-    #[test]
-    fn request_ids_are_long_and_differ() {
-        let ids: HashSet<HeaderValue> = (0..1000).map(|_| request_id()).collect();
-        assert_eq!(ids.len(), 1000);
-        let elsewhere = std::thread::spawn(request_id).join().unwrap();
-        assert!(!ids.contains(&elsewhere));
-        for id in ids {
-            assert!(id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit));
-        }
-    }
-
-    #[test]
-    fn via_shows_loops_on_any_line_and_nothing_else() {
-        let via = Via::new("portcullis-1a2b");
-        let mut headers = HeaderMap::new();
-        headers.append(header::VIA, HeaderValue::from_static("1.0 fred, 1.1 portcullis-1a2bc"));
-        headers.append(header::VIA, HeaderValue::from_static("portcullis-1a2b"));
-        assert!(!via.seen_in(&headers), "a longer name, or no protocol, is not ours");
-        let mut looped = headers.clone();
-        looped.append(header::VIA, HeaderValue::from_static("1.1 x,HTTP/2  PORTCULLIS-1A2B (c)"));
-        assert!(via.seen_in(&looped));
-        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
-            let mut own = headers.clone();
-            own.append(header::VIA, via.entry(version).clone());
-            assert!(via.seen_in(&own));
-        }
-    }
-
-    #[test]
-    fn a_pseudonym_is_always_a_token() {
-        let via = Via::new("my gate, (1)\r\n");
-        let mut headers = HeaderMap::new();
-        headers.append(header::VIA, via.entry(Version::HTTP_2).clone());
-        assert_eq!(headers[header::VIA], "2 my-gate---1---");
-        assert!(via.seen_in(&headers));
-        assert!(!Via::new("").pseudonym.is_empty());
-    }
-}
+#[path = "forwarded_tests.rs"]
+mod tests;

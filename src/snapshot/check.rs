@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::compile::Compiling;
 use crate::clock::UnixTime;
-use crate::config::{Address, CertificatePair, Diagnostic, Listener, Route};
+use crate::config::{Address, CertificatePair, Diagnostic, Listener, PeerNetwork, Route};
 
 /// A certificate closer to its end than this is worth a line: renewal happens at 30 days left.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -14,6 +14,7 @@ const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub(super) fn warn(compiling: &mut Compiling<'_>) {
     plain_listeners(compiling);
     key_files(compiling);
+    trusted_everybody(compiling);
 }
 
 impl Compiling<'_> {
@@ -78,6 +79,25 @@ fn key_files(compiling: &mut Compiling<'_>) {
             compiling.report(
                 Diagnostic::warning(pair.key.span.clone(), message)
                     .hint("only its owner needs to read it: `chmod 600`"),
+            );
+        }
+    }
+}
+
+/// Whoever is trusted chooses the address that is logged, limited and let in.
+fn trusted_everybody(compiling: &mut Compiling<'_>) {
+    for trusted in &compiling.config.server.trusted_proxies {
+        if let PeerNetwork::Network(network) = trusted.value
+            && network.prefix_len() == 0
+        {
+            let problem = Diagnostic::warning(
+                trusted.span.clone(),
+                format!("`{network}` lets every client say which address it has"),
+            );
+            compiling.report(
+                problem
+                    .hint("name the networks of your own proxies")
+                    .path("server.trusted_proxies"),
             );
         }
     }

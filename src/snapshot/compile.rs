@@ -17,10 +17,10 @@ use super::{Snapshot, check, issuers, routes, state_dir};
 use crate::auth::{ErrorStyle, Guarded, Policy, TokenCache};
 use crate::clock::Clock;
 use crate::config::{
-    self, Config, Diagnostic, Diagnostics, Loaded, Route, Severity, Source, Spanned,
+    self, Config, Diagnostic, Diagnostics, Loaded, PeerNetwork, Route, Severity, Source, Spanned,
 };
 use crate::http::forwarded::{Via, request_id};
-use crate::http::{Asserted, Cors, HeadLimits, UnderscorePolicy};
+use crate::http::{Asserted, Cors, HeadLimits, Networks, UnderscorePolicy};
 use crate::keys::KeySet;
 use crate::proxy::{Proxy, Spool};
 use crate::route::{Matcher, PathPattern, Table};
@@ -158,6 +158,7 @@ impl Compiling<'_> {
             named_listeners: config.routes.iter().map(|route| self.named(route)).collect(),
             matchers,
             routes: plans,
+            trusted_proxies: self.trusted_proxies(),
             asserted: self.asserted(),
             underscores: self.underscores(),
             head_limits: HeadLimits {
@@ -316,6 +317,15 @@ impl Compiling<'_> {
     }
 
     // === server ===
+
+    fn trusted_proxies(&self) -> Networks {
+        let listed = || self.config.server.trusted_proxies.iter().map(|one| one.value);
+        let networks = listed().filter_map(|one| match one {
+            PeerNetwork::Network(network) => Some(network),
+            PeerNetwork::Unix => None,
+        });
+        Networks::new(networks, listed().any(|one| one == PeerNetwork::Unix))
+    }
 
     pub(super) fn asserted(&self) -> Asserted {
         let identity = self.config.issuers.iter().flat_map(|issuer| issuer.identity_headers.iter());

@@ -32,6 +32,7 @@ use hyper::http::request::Parts;
 
 use crate::auth::{Issuer, Principal, TokenCache};
 use crate::config::{Config, Source};
+use crate::http::Networks;
 use crate::http::cors;
 use crate::http::forwarded::Via;
 use crate::http::head::HeadLimits;
@@ -65,6 +66,7 @@ pub struct Snapshot {
     issuer_ids: Vec<IssuerId>,
     issuers_by_fingerprint: HashMap<u64, usize>,
     upstreams: Vec<Arc<Upstream>>,
+    trusted_proxies: Networks,
     asserted: Asserted,
     underscores: (UnderscorePolicy, Vec<HeaderName>),
     head_limits: HeadLimits,
@@ -168,6 +170,11 @@ impl Snapshot {
     /// Every upstream, those written inside routes included.
     pub fn upstreams(&self) -> &[Arc<Upstream>] {
         &self.upstreams
+    }
+
+    /// The peers whose forwarding headers count.
+    pub fn trusted_proxies(&self) -> &Networks {
+        &self.trusted_proxies
     }
 
     /// The headers that only Portcullis may set.

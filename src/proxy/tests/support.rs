@@ -277,7 +277,8 @@ impl Route {
             pools: &self.pools,
             spool: &self.spool,
             origin: Origin {
-                peer: Some([192, 0, 2, 7].into()),
+                client: Some([192, 0, 2, 7].into()),
+                hops: &[],
                 scheme: Scheme::Https,
                 host: &host,
                 port: 443,
