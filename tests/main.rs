@@ -28,6 +28,8 @@ mod documents;
 mod documents_security;
 /// SIGTERM: what was begun is finished.
 mod drain;
+/// Proxies that ask before they forward.
+mod forward_auth;
 /// What precedes a refusal's body, over both protocols.
 mod heads_of_refusals;
 /// Attacks on HTTP, row by row.

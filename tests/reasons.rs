@@ -138,8 +138,13 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         path = "/upstream_timeout"
         upstream = "slow"
         public = true
+        [[route]]
+        path = "/verify"
+        verify = true
+        issuers = ["main"]
         {}
         [server]
+        trusted_proxies = ["192.0.2.1"]
         header_timeout = "200ms"
         spool = {{ memory = "1MiB", disk = "200KiB", dir = "spool" }}
         "#,
@@ -178,7 +183,7 @@ fn expected(reason: Reason) -> Expected {
         | Reason::UnknownIssuer
         | Reason::UnknownKey => (401, SENT),
         Reason::TokenMissing => (401, Some("")),
-        Reason::Forbidden => (403, None),
+        Reason::AddressNotAllowed | Reason::Forbidden => (403, None),
         Reason::InsufficientScope => {
             (403, Some(", error=\"insufficient_scope\", scope=\"orders:read\""))
         }
@@ -218,6 +223,7 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
         signed(&claims)
     };
     let response = match reason {
+        Reason::AddressNotAllowed => place.get("/verify", ""),
         Reason::AlgorithmNotAllowed => headed("alg", json!("none")),
         Reason::AmbiguousPath => place.get("/open//x", ""),
         Reason::AudienceMismatch => changed("aud", json!("another")),

@@ -178,6 +178,12 @@ fn show_route(
                 println!("action     serve a file of {}", route.to);
             }
         }
+        Action::Verify(guarded) => {
+            println!("clients    trusted proxies alone");
+            if verdict(snapshot, guarded, clock, carrier) {
+                println!("action     answer 200 with the identity headers");
+            }
+        }
         Action::Proxy(guarded) => {
             if !verdict(snapshot, guarded, clock, carrier) {
                 return;

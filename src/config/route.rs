@@ -30,6 +30,11 @@ table! {
         upstream: Option<Spanned<UpstreamRef>>, optional("either this or `static` is required");
         /// A folder to serve: no listing, no dotfiles, no way out by symlink.
         static_root as "static": Option<Spanned<PathBuf>>, optional("either this or `upstream` is required");
+        /// Answers proxies that ask before they forward a request (nginx auth_request, Traefik
+        /// forwardAuth, Caddy forward_auth, Envoy ext_authz): 200 with the identity headers, or
+        /// the refusal. This route's own policy decides; the method and URI of the request asked
+        /// about are logged and nothing else. Only `trusted_proxies` may ask.
+        verify: Spanned<bool>, default(false);
         /// No token is asked for; one that is sent is neither read nor removed. Identity headers
         /// are removed.
         public: bool, default(false);

@@ -16,6 +16,7 @@ use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, REFERE
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
+use super::origin::Original;
 use super::reject::{CLIENT_GONE, Reject};
 use super::respond::Asker;
 use super::state::{Gateway, Held};
@@ -54,6 +55,8 @@ pub(super) struct Exchange {
     referer: Option<HeaderValue>,
     /// What the peer tells of the way here, if it is a trusted proxy.
     pub(super) told: Option<Arc<Told>>,
+    /// What a trusted proxy may be asking about.
+    pub(super) original: Option<Box<Original>>,
     route: Option<usize>,
     /// The origin whose page may read the answer, on a route with `cors`.
     admitted: Option<Box<HeaderValue>>,
@@ -116,6 +119,7 @@ impl Exchange {
             user_agent: parts.headers.get(USER_AGENT).cloned(),
             referer: parts.headers.get(REFERER).cloned(),
             told: None,
+            original: None,
             route: None,
             admitted: None,
             received: None,
@@ -248,6 +252,7 @@ impl Exchange {
             client_ip: self.account(),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+            original: self.original_record(),
             auth: self.auth.as_ref().map(|note| auth_record(note, &self.snapshot)),
             upstream: self.upstream_record(),
             tls: self

@@ -14,11 +14,11 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
-use super::origin::origin;
-use super::preflight;
+use super::origin::{Original, origin};
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
+use super::{local, preflight};
 use crate::auth::{self, Guarded, Owed, Permit, Policy, Principal};
 use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
@@ -94,6 +94,7 @@ pub(super) fn refused_head(
         client_ip: connection.peer.ip(),
         user_agent: None,
         referer: None,
+        original: None,
         auth: None,
         upstream: None,
         tls: connection
@@ -164,7 +165,7 @@ async fn steps(
     }
 
     // 5. to 8.
-    admit(&snapshot, route, &parts)?;
+    admit(&snapshot, exchange, route, &parts)?;
     match &route.action {
         Action::Files(guarded) => serve_file(gateway, exchange, guarded, &parts).await,
         Action::Proxy(guarded) => {
@@ -174,6 +175,10 @@ async fn steps(
             );
             let arrived = Arrived { parts, body, host: head.host };
             forward(gateway, exchange, guarded, arrived).await
+        }
+        Action::Verify(guarded) => {
+            let permit = permit(gateway, exchange, guarded, &parts).await?;
+            Ok(local::verify(&permit).map(Inner::from))
         }
     }
 }
@@ -269,6 +274,9 @@ fn served_by_certificate(exchange: &Exchange, authority: &Authority) -> Result<(
 fn screen(snapshot: &Snapshot, exchange: &mut Exchange, parts: &mut Parts) -> Result<(), Reject> {
     let peer = exchange.connection().peer.ip();
     let told = told(&parts.headers, peer, snapshot.trusted_proxies()).map_err(Reject::Head)?;
+    if told.is_some() && snapshot.verifies() {
+        exchange.original = Some(Box::new(Original::of(&parts.headers)));
+    }
     exchange.told = told.map(Arc::new);
     let asserted = snapshot.asserted().strip(&mut parts.headers);
     let (policy, allowed) = snapshot.underscores();
@@ -296,19 +304,31 @@ fn canonical(uri: &Uri) -> Result<Uri, Reject> {
 }
 
 /// What the head alone can refuse costs no upload, no `100 Continue` and no upstream.
-fn admit(snapshot: &Snapshot, route: &RoutePlan, parts: &Parts) -> Result<(), Reject> {
+fn admit(
+    snapshot: &Snapshot,
+    exchange: &Exchange,
+    route: &RoutePlan,
+    parts: &Parts,
+) -> Result<(), Reject> {
     if snapshot.via().seen_in(&parts.headers) {
         return Err(Reject::Loop);
     }
-    let declared = parts
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
-    match declared {
-        Some(length) if length > route.max_body => Err(Reject::BodyTooLarge),
-        Some(_) | None => Ok(()),
+    match route.action {
+        // Whoever asks names the address that bad tokens are counted for, and gets to hear whose
+        // the good ones are. A body is the original request's, and is not read.
+        Action::Verify(_) if exchange.told.is_none() => Err(Reject::AddressNotAllowed),
+        Action::Verify(_) => Ok(()),
+        Action::Files(_) | Action::Proxy(_) if declared(parts) > route.max_body => {
+            Err(Reject::BodyTooLarge)
+        }
+        Action::Files(_) | Action::Proxy(_) => Ok(()),
     }
+}
+
+/// The length that the head says the body has.
+fn declared(parts: &Parts) -> u64 {
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 /// A token becomes a principal, or a refusal; a public route looks at none.

@@ -8,13 +8,14 @@
 //! 5. Admission: the declared length against the route's `max_body`.
 //! 6. Authenticate: a token becomes a principal, or a refusal.
 //! 7. Authorize: a principal becomes a permit, the only key to the route's action.
-//! 8. Serve: a file, or the upstream's answer.
+//! 8. Serve: a file, the upstream's answer, or our own word (`local`).
 //! 9. Any refusal or failure is answered by `respond`, the only maker of error responses.
 //!
 //! `handle` is that list as code.
 
 mod exchange;
 mod handle;
+mod local;
 mod origin;
 mod preflight;
 mod reject;

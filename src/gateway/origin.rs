@@ -5,10 +5,34 @@
 
 use std::net::IpAddr;
 
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 
 use super::exchange::Exchange;
 use crate::http::forwarded::{Origin, Told};
+use crate::snapshot::plan::Action;
+use crate::telemetry::record::OriginalRecord;
+
+/// The request that a trusted proxy asks about, in its words: for the log, and for nothing else.
+/// To decide by it would be to believe it (oauth2-proxy's CVE-2026-40575 skipped authentication by
+/// such a header).
+#[derive(Debug)]
+pub(super) struct Original {
+    method: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    uri: Option<HeaderValue>,
+}
+
+impl Original {
+    /// As Traefik and Caddy send it, or as nginx is usually told to.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let first = |names: &[&'static str]| names.iter().find_map(|name| headers.get(*name));
+        Self {
+            method: first(&["x-forwarded-method", "x-original-method"]).cloned(),
+            host: first(&["x-forwarded-host"]).cloned(),
+            uri: first(&["x-forwarded-uri", "x-original-uri", "x-original-url"]).cloned(),
+        }
+    }
+}
 
 impl Exchange {
     /// Who asks: the peer, or whom trusted proxies name. `None` if nobody knows: for decisions
@@ -24,6 +48,19 @@ impl Exchange {
     /// socket where nobody was named.
     pub(super) fn account(&self) -> Option<IpAddr> {
         self.client().or_else(|| self.told.as_ref()?.hops.first().copied())
+    }
+
+    /// What was asked about, on routes that answer such questions.
+    pub(super) fn original_record(&self) -> Option<OriginalRecord<'_>> {
+        let original = self.original.as_deref()?;
+        match self.route()?.action {
+            Action::Files(_) | Action::Proxy(_) => None,
+            Action::Verify(_) => Some(OriginalRecord {
+                method: original.method.as_ref().map(HeaderValue::as_bytes),
+                host: original.host.as_ref().map(HeaderValue::as_bytes),
+                uri: original.uri.as_ref().map(HeaderValue::as_bytes),
+            }),
+        }
     }
 }
 

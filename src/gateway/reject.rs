@@ -14,6 +14,8 @@ use crate::{proxy, static_files};
 /// Why a request got no answer from an application or a folder.
 #[derive(Debug)]
 pub enum Reject {
+    /// The client's address is none of those that may come in.
+    AddressNotAllowed,
     /// The token is missing or not acceptable.
     Auth(Refusal),
     /// The declared length exceeds the route's `max_body`.
@@ -44,6 +46,7 @@ impl Reject {
     /// The stable word for it.
     pub fn reason(&self) -> Reason {
         match self {
+            Self::AddressNotAllowed => Reason::AddressNotAllowed,
             Self::Auth(refusal) => refusal.reason(),
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::Denied(denial) => denial.reason(),
@@ -95,7 +98,8 @@ impl Reject {
                 | proxy::Failure::SpoolFull
                 | proxy::Failure::TimedOut => false,
             },
-            Self::Auth(_)
+            Self::AddressNotAllowed
+            | Self::Auth(_)
             | Self::Denied(_)
             | Self::Files(_)
             | Self::Loop
@@ -111,7 +115,8 @@ impl Reject {
         match self {
             Self::Auth(refusal) => Some(refusal.detail()),
             Self::Head(HeadError::BadRequest(detail)) => Some(detail),
-            Self::BodyTooLarge
+            Self::AddressNotAllowed
+            | Self::BodyTooLarge
             | Self::Denied(_)
             | Self::Files(_)
             | Self::Head(_)
@@ -146,7 +151,9 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
         | Reason::TypeNotAllowed
         | Reason::UnknownIssuer
         | Reason::UnknownKey => StatusCode::UNAUTHORIZED,
-        Reason::Forbidden | Reason::InsufficientScope => StatusCode::FORBIDDEN,
+        Reason::AddressNotAllowed | Reason::Forbidden | Reason::InsufficientScope => {
+            StatusCode::FORBIDDEN
+        }
         Reason::NoRoute | Reason::NotFound => StatusCode::NOT_FOUND,
         Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,

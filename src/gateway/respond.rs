@@ -61,7 +61,8 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         Reject::Files(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
         }
-        Reject::Auth(_)
+        Reject::AddressNotAllowed
+        | Reject::Auth(_)
         | Reject::BodyTooLarge
         | Reject::Denied(_)
         | Reject::Files(_)
@@ -209,6 +210,7 @@ const fn sentence(reason: Reason) -> &'static str {
         | Reason::TypeNotAllowed
         | Reason::UnknownIssuer
         | Reason::UnknownKey => "The bearer token is not acceptable here.",
+        Reason::AddressNotAllowed => "This address may not do this.",
         Reason::AmbiguousPath => "The path can be read in more than one way.",
         Reason::BadHost => "The host is missing, malformed or contradicts the target.",
         Reason::BadRequest => "The request is malformed.",

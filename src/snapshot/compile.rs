@@ -11,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::issuers::Issuers;
 use super::listeners::{self, ListenerSpec};
-use super::plan::{Action, Destination, ErrorFormat, RoutePlan};
+use super::plan::{Action, Destination, ErrorFormat, RoutePlan, Verify};
 use super::upstreams::Upstreams;
 use super::{Snapshot, check, issuers, routes, state_dir};
 use crate::auth::{ErrorStyle, Guarded, Policy, TokenCache};
@@ -159,6 +159,7 @@ impl Compiling<'_> {
             matchers,
             routes: plans,
             trusted_proxies: self.trusted_proxies(),
+            verifies: config.routes.iter().any(|route| route.verify.value),
             asserted: self.asserted(),
             underscores: self.underscores(),
             head_limits: HeadLimits {
@@ -213,6 +214,9 @@ impl Compiling<'_> {
                     endpoints: endpoints.collect(),
                 };
                 (Action::Proxy(Guarded::new(policy?, Proxy { upstream })), Some(destination), to)
+            }
+            None if route.verify.value => {
+                (Action::Verify(Guarded::new(policy?, Verify)), None, "verify".to_owned())
             }
             None => {
                 let files = self.files(at, route, matcher?)?;

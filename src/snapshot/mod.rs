@@ -67,6 +67,7 @@ pub struct Snapshot {
     issuers_by_fingerprint: HashMap<u64, usize>,
     upstreams: Vec<Arc<Upstream>>,
     trusted_proxies: Networks,
+    verifies: bool,
     asserted: Asserted,
     underscores: (UnderscorePolicy, Vec<HeaderName>),
     head_limits: HeadLimits,
@@ -175,6 +176,11 @@ impl Snapshot {
     /// The peers whose forwarding headers count.
     pub fn trusted_proxies(&self) -> &Networks {
         &self.trusted_proxies
+    }
+
+    /// Whether some route answers proxies that ask: only then what they ask about is of interest.
+    pub fn verifies(&self) -> bool {
+        self.verifies
     }
 
     /// The headers that only Portcullis may set.

@@ -19,7 +19,7 @@ pub struct RoutePlan {
     pub name: Arc<str>,
     /// Its place in the metric tables.
     pub id: RouteId,
-    /// Where it leads, for the route table: an upstream's name or a folder.
+    /// Where it leads, for the route table: an upstream's name, a folder, or `verify`.
     pub to: String,
     /// What it does, behind its policy.
     pub action: Action,
@@ -51,7 +51,13 @@ pub enum Action {
     Files(Guarded<Files>),
     /// Forwards to an upstream.
     Proxy(Guarded<Proxy>),
+    /// Says whether a request may pass.
+    Verify(Guarded<Verify>),
 }
+
+/// The answer to a proxy that asks before it forwards a request.
+#[derive(Debug)]
+pub struct Verify;
 
 /// How an error body looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

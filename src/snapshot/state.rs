@@ -142,6 +142,7 @@ fn row(matcher: &Matcher, plan: &RoutePlan) -> RouteRow {
     let policy = match &plan.action {
         Action::Files(guarded) => guarded.policy(),
         Action::Proxy(guarded) => guarded.policy(),
+        Action::Verify(guarded) => guarded.policy(),
     };
     RouteRow {
         name: plan.name.to_string(),

@@ -29,6 +29,8 @@ macro_rules! labels {
 labels! {
     /// Why Portcullis refused a request or could not answer it: the one word for it everywhere.
     Reason {
+        /// The client's address is none of those that may come in.
+        AddressNotAllowed => "address_not_allowed",
         /// The token's signature algorithm is not one that its issuer's keys allow.
         AlgorithmNotAllowed => "algorithm_not_allowed",
         /// Two parts of the stack could read the path differently.

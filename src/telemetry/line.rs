@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::Version;
 
-use super::record::{AuthRecord, Record, TlsRecord, UpstreamRecord};
+use super::record::{AuthRecord, OriginalRecord, Record, TlsRecord, UpstreamRecord};
 use super::text::Escape;
 use crate::clock::UnixTime;
 use crate::http::forwarded::write_address;
@@ -49,6 +49,9 @@ pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>) {
     out.extend_from_slice(br#","duration":"#);
     put_duration(out, record.duration);
     put_client(out, record);
+    if let Some(original) = &record.original {
+        put_original(out, original, record.secret_parameters);
+    }
     if let Some(auth) = &record.auth {
         put_auth(out, auth);
     }
@@ -115,6 +118,27 @@ fn put_client(out: &mut Vec<u8>, record: &Record<'_>) {
         Escape::Json.put_url(out, referer, record.secret_parameters, LIMITS.header);
         out.push(b'"');
     }
+}
+
+fn put_original(out: &mut Vec<u8>, original: &OriginalRecord<'_>, secret_parameters: &[Box<str>]) {
+    out.extend_from_slice(br#","original":{"#);
+    let start = out.len();
+    if let Some(method) = original.method {
+        put_text(out, br#","method":""#, method, LIMITS.method);
+    }
+    if let Some(host) = original.host {
+        put_text(out, br#","host":""#, host, LIMITS.name);
+    }
+    if let Some(uri) = original.uri {
+        out.extend_from_slice(br#","uri":""#);
+        Escape::Json.put_url(out, uri, secret_parameters, LIMITS.target);
+        out.push(b'"');
+    }
+    // Every member brings a comma of its own.
+    if out.len() > start {
+        out.remove(start);
+    }
+    out.push(b'}');
 }
 
 fn put_auth(out: &mut Vec<u8>, auth: &AuthRecord<'_>) {

@@ -59,6 +59,8 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// The `Referer` header; its query is redacted like the request's.
     pub referer: Option<&'a [u8]>,
+    /// What a proxy asked about, if the route answers such questions.
+    pub original: Option<OriginalRecord<'a>>,
     /// How authentication went; `None` if the exchange ended before it.
     pub auth: Option<AuthRecord<'a>>,
     /// Where it was forwarded to; `None` if it was not.
@@ -69,6 +71,17 @@ pub struct Record<'a> {
     pub asserted_dropped: u32,
     /// Header fields deleted for an underscore in their name.
     pub underscore_dropped: u32,
+}
+
+/// The request that a proxy asked about, in the proxy's words.
+#[derive(Clone, Copy, Debug)]
+pub struct OriginalRecord<'a> {
+    /// Its method.
+    pub method: Option<&'a [u8]>,
+    /// Its host.
+    pub host: Option<&'a [u8]>,
+    /// Its path and query, or its URL; the query is redacted like the request's.
+    pub uri: Option<&'a [u8]>,
 }
 
 /// How authentication went.
@@ -159,6 +172,7 @@ impl Record<'static> {
             client_ip: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)),
             user_agent: None,
             referer: None,
+            original: None,
             auth: None,
             upstream: None,
             tls: None,

@@ -1,6 +1,7 @@
 //! Rules of routes: one action each, names that exist, and nobody let in by an oversight.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::super::node::quoted;
 use super::super::walk::Walk;
@@ -11,7 +12,7 @@ use super::{Names, header_name, is_token, known, report};
 pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
     for (place, route) in config.routes.iter().enumerate() {
         let path = format!("route[{place}]");
-        action(route, &path, walk);
+        action(config, route, &path, walk);
         references(route, names, &path, walk);
         methods(route, &path, walk);
         protection(route, names, &path, walk);
@@ -24,22 +25,52 @@ pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
 }
 
 /// Exactly one thing happens.
-fn action(route: &Route, path: &str, walk: &mut Walk<'_>) {
-    match (&route.upstream, &route.static_root) {
-        (Some(_), Some(folder)) => {
+fn action(config: &Config, route: &Route, path: &str, walk: &mut Walk<'_>) {
+    let verify = route.verify.value.then_some(&route.verify.span);
+    let actions = [
+        ("upstream", route.upstream.as_ref().map(|upstream| &upstream.span)),
+        ("static", route.static_root.as_ref().map(|folder| &folder.span)),
+        ("verify", verify),
+    ];
+    let mut given = actions.iter().filter_map(|(key, span)| Some((key, (*span)?)));
+    match (given.next(), given.next()) {
+        (Some((first, _)), Some((second, span))) => {
+            let message = format!("both `{first}` and `{second}` are given");
             let hint = "make two routes of it, or leave one of them out";
-            report(walk, &folder.span, path, "both `upstream` and `static` are given", hint);
+            report(walk, span, path, message, hint);
         }
-        (None, None) if !walk.is_incomplete(&route.span) => {
+        (None, _) if !walk.is_incomplete(&route.span) => {
             let hint = "say `upstream = \"NAME\"`, or `static = \"FOLDER\"`";
             report(walk, &route.span, path, "this route does nothing", hint);
         }
         (_, _) => {}
     }
+    if let Some(span) = verify {
+        verification(config, route, span, &format!("{path}.verify"), walk);
+    }
     if let (Some(fallback), Some(_), None) = (&route.fallback, &route.upstream, &route.static_root)
     {
         let path = format!("{path}.fallback");
         report(walk, &fallback.span, &path, "`fallback` is for `static` routes", "leave it out");
+    }
+}
+
+/// Whoever may ask learns whether a token is good and whose it is, and chooses the address that
+/// bad ones are counted for.
+fn verification(
+    config: &Config,
+    route: &Route,
+    span: &Range<usize>,
+    path: &str,
+    walk: &mut Walk<'_>,
+) {
+    if config.server.trusted_proxies.is_empty() && !walk.is_incomplete(&config.server.span) {
+        let hint = "say who asks: `trusted_proxies = [\"10.0.0.0/8\"]` in `[server]`";
+        report(walk, span, path, "`verify` without `trusted_proxies`: nobody may ask", hint);
+    }
+    if route.public {
+        let hint = "every request would pass: leave out `public`";
+        report(walk, span, path, "`public` and `verify` contradict each other", hint);
     }
 }
 
