@@ -110,6 +110,22 @@ fn every_configuration_in_a_page_passes_check() {
 }
 
 #[test]
+fn the_page_of_forward_auth_shows_the_files_that_are_tested() {
+    let page = read("docs/forward-auth.md");
+    for (language, file) in [
+        ("toml", "gateway.toml"),
+        ("nginx", "nginx/nginx.conf"),
+        ("caddyfile", "caddy/Caddyfile"),
+        ("yaml", "traefik/traefik.yml"),
+        ("yaml", "traefik/dynamic.yml"),
+        ("yaml", "envoy/envoy.yaml"),
+    ] {
+        let text = read(&format!("examples/forward-auth/{file}"));
+        assert!(blocks(&page, language).contains(&text), "{file} is not what the page shows");
+    }
+}
+
+#[test]
 fn generated_pages_are_up_to_date() {
     for (verb, file) in [("reference", "docs/reference.md"), ("schema", "docs/gateway.schema.json")]
     {

@@ -89,6 +89,17 @@ fn h11_a_proxy_that_is_not_trusted_tells_nothing() {
 }
 
 #[test]
+fn h11_each_peer_is_trusted_for_itself() {
+    let place = Place::start(r#"["127.0.0.2"]"#);
+    let lines = "X-Forwarded-For: 203.0.113.9\r\n";
+    for (peer, chain) in [([127, 0, 0, 2], "203.0.113.9, 127.0.0.2"), ([127, 0, 0, 3], "127.0.0.3")]
+    {
+        let client = Client::tcp_from(peer.into(), place.gateway.address("plain"));
+        assert_eq!(place.told(client, lines).headers("x-forwarded-for"), [chain]);
+    }
+}
+
+#[test]
 fn h11_a_unix_socket_is_a_peer_to_trust_or_not() {
     let lines = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n";
     let trusting = Place::start(r#"["unix"]"#);

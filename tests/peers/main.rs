@@ -1,6 +1,8 @@
 //! Portcullis against programs that others wrote: curl, Prometheus, nghttp2, and of npm jose and
 //! oidc-provider. They come from Debian's packages; one that is missing fails its tests by the
 //! package's name.
+//! Portcullis against programs that others wrote: curl, Prometheus and nghttp2 come from Debian's
+//! packages (one that is missing fails its tests by the package's name), other proxies from PyPI.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,6 +16,8 @@
 mod demo;
 /// A million random kids beside good tokens.
 mod flood;
+/// nginx, Caddy, Traefik and Envoy that ask before they forward.
+mod forward_auth;
 /// HTTP/2 as nghttp2 speaks it.
 mod nghttp2;
 /// Tokens and an issuer from npm.

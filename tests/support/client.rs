@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +55,16 @@ impl Client {
     pub(crate) fn try_tcp(address: SocketAddr) -> io::Result<Self> {
         let stream = connect(address)?;
         Ok(Self::over(Box::new(stream.try_clone()?), Some(&stream)))
+    }
+
+    /// From this address of the machine: all of 127.0.0.0/8 are.
+    pub(crate) fn tcp_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = settled(socket.into()).unwrap();
+        Self::over(Box::new(stream.try_clone().unwrap()), Some(&stream))
     }
 
     /// Speaks HTTP/1.1 over TLS to `localhost` at this address.
@@ -147,7 +157,10 @@ impl Client {
 }
 
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
+    settled(TcpStream::connect(address)?)
+}
+
+fn settled(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(HUNG))?;
     stream.set_write_timeout(Some(HUNG))?;
     stream.set_nodelay(true)?;
