@@ -31,6 +31,7 @@ pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod keys;
+pub mod limit;
 pub mod proxy;
 pub mod reload;
 pub mod route;

@@ -42,6 +42,8 @@ mod key_service;
 mod keys;
 /// Reloads and what they change.
 mod lifecycle;
+/// Who may come in, how often, and with how many bad tokens.
+mod limits;
 /// Every kind of request meets every kind of route.
 mod matrix;
 /// Clients behind proxies that are trusted, and proxies that are not.

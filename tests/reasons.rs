@@ -139,6 +139,11 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         upstream = "slow"
         public = true
         [[route]]
+        path = "/limited"
+        upstream = "web"
+        public = true
+        rate_limit = {{ rate = "1/d" }}
+        [[route]]
         path = "/verify"
         verify = true
         issuers = ["main"]
@@ -189,6 +194,7 @@ fn expected(reason: Reason) -> Expected {
         }
         Reason::NoRoute | Reason::NotFound => (404, None),
         Reason::MethodNotAllowed => (405, None),
+        Reason::RateLimited => (429, None),
         Reason::RequestTimeout => (408, None),
         Reason::BodyTooLarge => (413, None),
         Reason::TargetTooLong => (414, None),
@@ -278,6 +284,10 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
         }
         Reason::NoRoute => place.get("/nowhere", ""),
         Reason::NotFound => place.get("/files/nothing", ""),
+        Reason::RateLimited => {
+            place.get("/limited", "").expect(200);
+            place.get("/limited", "")
+        }
         Reason::RequestTimeout => place.send("GET /open HTTP/1.1\r\nHost: loc"),
         Reason::SpoolFull => place.gathered(2_000_000),
         Reason::TargetTooLong => place.get(&format!("/open?{}", "a".repeat(9000)), ""),
@@ -372,7 +382,11 @@ fn every_reason_has_its_status_challenge_body_and_record() {
         let realm = if reason == Reason::Misdirected { "other.test" } else { "localhost" };
         let challenge = challenge.map(|rest| format!("Bearer realm=\"{realm}\"{rest}"));
         assert_eq!(response.header("www-authenticate"), challenge.as_deref(), "{reason}");
-        assert_eq!(response.header("retry-after").is_some(), status == 503, "{reason}");
+        assert_eq!(
+            response.header("retry-after").is_some(),
+            [429, 503].contains(&status),
+            "{reason}"
+        );
         assert_eq!(response.header("allow").is_some(), status == 405, "{reason}");
         is_recorded(&place, reason, status);
     }

@@ -6,6 +6,7 @@
 //! the configuration and the issuers' keys, nothing of the client's. Fails closed: every path that
 //! is not a verified token ends in a refusal.
 
+mod bad_tokens;
 mod claims;
 mod describe;
 mod handover;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 
+pub use bad_tokens::BadTokens;
 pub use claims::{ClaimPath, ClaimPathError, Claims, numeric_date};
 pub use handover::Owed;
 pub use identity::IdentityHeaders;
@@ -60,6 +62,8 @@ pub struct Resources<'a> {
     pub cache: &'a TokenCache,
     /// The tokens that this worker met lately.
     pub local: &'a LocalCache,
+    /// What the client's bad tokens are counted against; `None` where nobody counts.
+    pub bad_tokens: Option<BadTokens<'a>>,
     /// What time it is.
     pub clock: &'a Clock,
 }
@@ -70,13 +74,13 @@ pub struct Resources<'a> {
 /// safe at every point: nothing is remembered but a verified token.
 ///
 /// # Errors
-/// No token, several, or one that does not verify.
+/// No token, several, or one that does not verify; or the client has sent too many that don't.
 pub async fn authenticate(
     set: &IssuerSet,
     carrier: Carrier<'_>,
     resources: Resources<'_>,
 ) -> Result<Authenticated, Refusal> {
-    let Resources { cache, local, clock } = resources;
+    let Resources { cache, local, bad_tokens, clock } = resources;
     let (token, set) = set.find_token(carrier)?;
     // Here already, since the cache's key is a hash of the whole token.
     verify::check_size(token, set.max_token_size())?;
@@ -90,8 +94,16 @@ pub async fn authenticate(
         local.remember(key, entry);
         return Ok(Authenticated { principal, cached: true });
     }
+    if let Some(bad_tokens) = &bad_tokens {
+        bad_tokens.admit(clock)?;
+    }
     // Boxed: the path of a hit, which most requests take, keeps its future small.
-    let verified = Box::pin(verify::verify(set, token, Lookup::Refetch, clock, None)).await?;
+    let verified = Box::pin(verify::verify(set, token, Lookup::Refetch, clock, None)).await;
+    let verified = verified.inspect_err(|refusal| {
+        if let Some(bad_tokens) = &bad_tokens {
+            bad_tokens.charge(refusal, clock);
+        }
+    })?;
     let principal = Arc::clone(&verified.principal);
     if let Some(entry) = cache.remember(key, verified, now) {
         local.remember(key, entry);

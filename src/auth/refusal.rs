@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::telemetry::labels::Reason;
 
@@ -13,11 +14,22 @@ use crate::telemetry::labels::Reason;
 pub struct Refusal {
     cause: Cause,
     issuer: Option<Arc<str>>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(in crate::auth) fn new(cause: Cause, issuer: Option<Arc<str>>) -> Self {
-        Self { cause, issuer }
+        Self { cause, issuer, retry_after: None }
+    }
+
+    /// The token was not looked at.
+    pub(in crate::auth) fn too_many_bad_tokens(retry_after: Duration) -> Self {
+        Self { cause: Cause::TooManyBadTokens, issuer: None, retry_after: Some(retry_after) }
+    }
+
+    /// How long the client has to wait, if waiting helps.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The finer, closed cause.
@@ -209,6 +221,8 @@ causes! {
     SubjectNotScalar => ClaimRefused, "subject_not_scalar";
     /// The token is longer than its issuer's settings allow.
     TooLarge => TokenTooLarge, "too_large";
+    /// The client has sent too many tokens that did not verify; this one was not looked at.
+    TooManyBadTokens => RateLimited, "too_many_bad_tokens";
     /// `typ` is none of the issuer's types.
     TypNotAllowed => TypeNotAllowed, "typ_not_allowed";
     /// `typ` is no string.

@@ -172,6 +172,19 @@ fn show_route(
     println!("route      {}", route.name);
     let host = parts.headers.get(HOST);
     let carrier = Carrier { parts, scheme, host, cors: route.cors.as_deref() };
+    if route.allow_ips.is_some() {
+        println!("clients    those of `allow_ips` alone");
+    }
+    for limit in &route.limits {
+        let quota = limit.limiter.quota();
+        println!(
+            "limit      {} in {:?}, {} at once, by {}",
+            quota.count,
+            quota.period,
+            quota.burst,
+            limit.by.as_str()
+        );
+    }
     match &route.action {
         Action::Files(guarded) => {
             if verdict(snapshot, guarded, clock, carrier) {

@@ -17,6 +17,7 @@ mod describe;
 mod diagnostic;
 mod expand;
 mod issuer;
+mod limit;
 mod listener;
 mod load;
 mod mask;
@@ -41,6 +42,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
 pub use issuer::{
     Algorithms, AnyIssuer, Audience, Issuer, NamePairs, Preset, Refresh, SecretEncoding,
 };
+pub use limit::{BadTokens, LimitBy, Rate, RateLimit, RateLimits, TokenBudget};
 pub use listener::{CertificatePair, Listener, ListenerTls, Protocol, TlsVersion, UnknownName};
 pub use load::{Environment, Loaded, load, load_admin, parse};
 pub use network::PeerNetwork;

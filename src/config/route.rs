@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{Cors, RequireTable, Size, Spanned, UpstreamRef};
+use super::{Cors, RateLimits, RequireTable, Size, Spanned, UpstreamRef};
 
 table! {
     /// What is allowed, and what then happens. A route wins over another if it is at least as
@@ -49,6 +50,11 @@ table! {
         anonymous: bool, default(false);
         /// Which other sites' pages may read the answers.
         cors: Option<Cors>, optional("no other site's; what the application says itself passes");
+        /// Clients of other addresses are refused. Behind a proxy `trusted_proxies` says whose
+        /// address counts.
+        allow_ips: Option<Vec<Spanned<IpNet>>>, optional("all");
+        /// How often one client may ask: one limit, or a list of which all have to hold.
+        rate_limit: Option<RateLimits>, optional("no limit");
         /// Longer request bodies are refused.
         max_body: Size, default("10MiB"), limits("0B", "1TiB");
         /// How refusals are written: `auto` asks the issuer's preset, then the Accept header.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{PeerNetwork, Size, Spanned};
+use super::{BadTokens, PeerNetwork, Size, Spanned};
 
 table! {
     /// Limits and deadlines of the whole process.
@@ -37,6 +37,10 @@ table! {
         max_connections: usize, default(10000), limits(1, 10000000);
         /// Client connections per address; 0 is no limit.
         max_connections_per_ip: usize, default(0), limits(0, 10000000);
+        /// Tokens that don't verify, for each client address (in IPv6 its /64). Beyond that, tokens
+        /// that are not in the cache are refused unread: 429, with Retry-After. `"off"` verifies
+        /// everything that anybody sends.
+        bad_tokens: BadTokens, default({ rate = "100/min", burst = 50 });
         /// Limits of a request's head.
         max_headers: MaxHeaders, default({});
         /// Concurrent streams of an HTTP/2 connection.

@@ -15,7 +15,9 @@ fn file(path: &str, extra: &str) -> String {
         ("upstream", "[upstream.web]\nendpoints = [\"http://127.0.0.1:8000\"]"),
         ("route", "[[route]]\npath = \"/*\"\nupstream = \"web\""),
         ("route.cors", "[route.cors]\norigins = [\"https://app.example.com\"]"),
+        ("route.rate_limit", "[route.rate_limit]\nrate = \"10/s\""),
         ("server", "[server]"),
+        ("server.bad_tokens", "[server.bad_tokens]"),
         ("server.max_headers", "[server.max_headers]"),
         ("server.spool", "[server.spool]"),
         ("cache", "[cache]"),
@@ -65,7 +67,7 @@ fn every_default_written_out_changes_nothing() {
     assert_eq!(problems(&file("", "")), "");
     for (path, field) in every_field() {
         let Presence::Default(text) = field.presence else { continue };
-        if path.is_empty() || text == "{}" || path.contains("tls") {
+        if path.is_empty() || text.starts_with('{') || path.contains("tls") {
             continue;
         }
         assert_eq!(

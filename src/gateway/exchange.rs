@@ -30,7 +30,7 @@ use crate::server::{BodyEnd, ConnectionInfo};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{ErrorFormat, ListenerPlan, RoutePlan};
 use crate::static_files;
-use crate::telemetry::labels::{CacheLookup, Reason, UpstreamFault};
+use crate::telemetry::labels::{CacheLookup, RateLimitResult, Reason, UpstreamFault};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::record::{AuthRecord, AuthResult, Record, TlsRecord, UpstreamRecord};
 
@@ -64,6 +64,7 @@ pub(super) struct Exchange {
     pub(super) asserted_dropped: u32,
     pub(super) underscore_dropped: u32,
     pub(super) auth: Option<AuthNote>,
+    pub(super) rate_limit: Option<RateLimitResult>,
     /// How it was forwarded, if it was.
     pub(super) forwarded: Option<proxy::Trace>,
     status: StatusCode,
@@ -126,6 +127,7 @@ impl Exchange {
             asserted_dropped: 0,
             underscore_dropped: 0,
             auth: None,
+            rate_limit: None,
             forwarded: None,
             // What the record says if the client leaves before there is a response.
             status: CLIENT_GONE,
@@ -260,6 +262,7 @@ impl Exchange {
                 .tls
                 .as_ref()
                 .map(|tls| TlsRecord { version: tls.version, sni: tls.sni.as_deref() }),
+            rate_limit: self.rate_limit,
             asserted_dropped: self.asserted_dropped,
             underscore_dropped: self.underscore_dropped,
         };

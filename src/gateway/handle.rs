@@ -18,7 +18,7 @@ use super::origin::{Original, origin};
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
-use super::{local, preflight};
+use super::{limits, local, preflight};
 use crate::auth::{self, Guarded, Owed, Permit, Policy, Principal};
 use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
@@ -94,6 +94,7 @@ pub(super) fn refused_head(
         client_ip: connection.peer.ip(),
         user_agent: None,
         referer: None,
+        rate_limit: None,
         original: None,
         auth: None,
         upstream: None,
@@ -164,20 +165,21 @@ async fn steps(
         return Ok(preflight::cors(cors, &asked, &parts.headers).map(Inner::from));
     }
 
-    // 5. to 8.
+    // 5. to 9.
     admit(&snapshot, exchange, route, &parts)?;
+    limits::admit(exchange, route, &parts.headers, gateway.clock())?;
     match &route.action {
-        Action::Files(guarded) => serve_file(gateway, exchange, guarded, &parts).await,
+        Action::Files(guarded) => serve_file(gateway, exchange, route, guarded, &parts).await,
         Action::Proxy(guarded) => {
             let body = RequestBody::new(
                 body,
                 BodyLimits { max: route.max_body, idle: snapshot.body_timeout() },
             );
             let arrived = Arrived { parts, body, host: head.host };
-            forward(gateway, exchange, guarded, arrived).await
+            forward(gateway, exchange, route, guarded, arrived).await
         }
         Action::Verify(guarded) => {
-            let permit = permit(gateway, exchange, guarded, &parts).await?;
+            let permit = permit(gateway, exchange, route, guarded, &parts).await?;
             Ok(local::verify(&permit).map(Inner::from))
         }
     }
@@ -194,10 +196,11 @@ struct Arrived {
 async fn serve_file(
     gateway: &Gateway,
     exchange: &mut Exchange,
+    route: &RoutePlan,
     guarded: &Guarded<Files>,
     parts: &Parts,
 ) -> Result<Response<Inner>, Reject> {
-    let permit = permit(gateway, exchange, guarded, parts).await?;
+    let permit = permit(gateway, exchange, route, guarded, parts).await?;
     let ask = Ask {
         method: &parts.method,
         headers: &parts.headers,
@@ -211,11 +214,12 @@ async fn serve_file(
 async fn forward(
     gateway: &Gateway,
     exchange: &mut Exchange,
+    route: &RoutePlan,
     guarded: &Guarded<Proxy>,
     arrived: Arrived,
 ) -> Result<Response<Inner>, Reject> {
     let Arrived { mut parts, body, host } = arrived;
-    let permit = permit(gateway, exchange, guarded, &parts).await?;
+    let permit = permit(gateway, exchange, route, guarded, &parts).await?;
     let owed = match guarded.policy().issuers() {
         Some(issuers) => issuers.hand_over(permit.principal().map(Arc::as_ref), &mut parts),
         None => Owed::Nothing,
@@ -248,15 +252,19 @@ async fn forward(
     Ok(response.map(Inner::from))
 }
 
-/// Steps 6 and 7: the only way to an action.
+/// Steps 6 to 8: the only way to an action.
 async fn permit<'s, A>(
     gateway: &Gateway,
     exchange: &mut Exchange,
+    route: &RoutePlan,
     guarded: &'s Guarded<A>,
     parts: &Parts,
 ) -> Result<Permit<'s, A>, Reject> {
     let principal = authenticate(gateway, exchange, guarded.policy(), parts).await?;
-    guarded.authorize(principal, gateway.clock().wall()).map_err(Reject::Denied)
+    let permit = guarded.authorize(principal, gateway.clock().wall()).map_err(Reject::Denied)?;
+    let principal = permit.principal().map(Arc::as_ref);
+    limits::admit_principal(exchange, route, principal, gateway.clock())?;
+    Ok(permit)
 }
 
 /// A connection serves the hosts of its certificates (RFC 9110 section 7.4): a client that reuses
@@ -346,6 +354,7 @@ async fn authenticate(
     let resources = auth::Resources {
         cache: exchange.snapshot().tokens(),
         local: gateway.tokens(),
+        bad_tokens: exchange.bad_tokens(),
         clock: gateway.clock(),
     };
     let carrier = exchange.carrier(parts);

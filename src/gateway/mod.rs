@@ -5,16 +5,19 @@
 //!    is deleted in all its spellings, on every route ([`crate::http`]).
 //! 3. The route is found by host, path and method.
 //! 4. `preflight` answers what needs no route: the listener's redirect and `OPTIONS *`.
-//! 5. Admission: the declared length against the route's `max_body`.
+//! 5. Admission: the client's address, the declared length against the route's `max_body`, and
+//!    `limits` by address or header.
 //! 6. Authenticate: a token becomes a principal, or a refusal.
 //! 7. Authorize: a principal becomes a permit, the only key to the route's action.
-//! 8. Serve: a file, the upstream's answer, or our own word (`local`).
-//! 9. Any refusal or failure is answered by `respond`, the only maker of error responses.
+//! 8. `limits` by claim.
+//! 9. Serve: a file, the upstream's answer, or our own word (`local`).
+//! 10. Any refusal or failure is answered by `respond`, the only maker of error responses.
 //!
 //! `handle` is that list as code.
 
 mod exchange;
 mod handle;
+mod limits;
 mod local;
 mod origin;
 mod preflight;
@@ -23,5 +26,5 @@ mod respond;
 mod state;
 
 pub use exchange::{Body, BodyError};
-pub use reject::Reject;
+pub use reject::{RateLimited, Reject};
 pub use state::Gateway;

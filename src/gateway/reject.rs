@@ -2,11 +2,14 @@
 //!
 //! No arm is a catch-all: a new way to fail does not compile until it has its reason here.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 
 use crate::auth::{Denial, Refusal};
 use crate::http::head::HeadError;
 use crate::http::path::PathError;
+use crate::limit::Quota;
 use crate::route::Allow;
 use crate::telemetry::labels::Reason;
 use crate::{proxy, static_files};
@@ -40,6 +43,19 @@ pub enum Reject {
     Path(PathError),
     /// The upstream gave no usable answer.
     Proxy(proxy::Failure),
+    /// The client asks more often than the route allows.
+    RateLimited(RateLimited),
+}
+
+/// A limit that was met.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimited {
+    /// What it counts by: `ip`, `header` or `claim`.
+    pub by: &'static str,
+    /// How much it allows.
+    pub quota: Quota,
+    /// After which time it allows one more.
+    pub wait: Duration,
 }
 
 impl Reject {
@@ -77,6 +93,7 @@ impl Reject {
                 | PathError::NotAbsolute => Reason::BadRequest,
             },
             Self::Proxy(failure) => failure.reason(),
+            Self::RateLimited(_) => Reason::RateLimited,
         }
     }
 
@@ -106,7 +123,8 @@ impl Reject {
             | Self::MethodNotAllowed(_)
             | Self::Misdirected
             | Self::NoRoute
-            | Self::Path(_) => false,
+            | Self::Path(_)
+            | Self::RateLimited(_) => false,
         }
     }
 
@@ -115,6 +133,7 @@ impl Reject {
         match self {
             Self::Auth(refusal) => Some(refusal.detail()),
             Self::Head(HeadError::BadRequest(detail)) => Some(detail),
+            Self::RateLimited(limited) => Some(limited.by),
             Self::AddressNotAllowed
             | Self::BodyTooLarge
             | Self::Denied(_)
@@ -156,6 +175,7 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
         }
         Reason::NoRoute | Reason::NotFound => StatusCode::NOT_FOUND,
         Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::TargetTooLong => StatusCode::URI_TOO_LONG,

@@ -3,14 +3,17 @@
 //! A client learns the stable reason and the request id; never which key, issuer, upstream or
 //! setting was involved (an attacker reads these bodies too, J32).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-use super::reject::{Reject, status};
+use super::reject::{RateLimited, Reject, status};
 use crate::auth::Denial;
 use crate::snapshot::plan::ErrorFormat;
 use crate::telemetry::labels::Reason;
@@ -61,6 +64,11 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         Reject::Files(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
         }
+        Reject::Auth(refusal) if status == StatusCode::TOO_MANY_REQUESTS => {
+            let wait = refusal.retry_after().unwrap_or_default();
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        Reject::RateLimited(limited) => say_limit(headers, limited),
         Reject::AddressNotAllowed
         | Reject::Auth(_)
         | Reject::BodyTooLarge
@@ -78,6 +86,30 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
     }
     response
+}
+
+/// Retry-After (RFC 9110 section 10.2.3), and the fields of draft-ietf-httpapi-ratelimit-headers:
+/// how much the limit allows (`q` in `w` seconds), that nothing of it remains, and after how many
+/// seconds something will.
+fn say_limit(headers: &mut HeaderMap, limited: &RateLimited) {
+    let RateLimited { by, quota, wait } = limited;
+    let wait = whole_seconds(*wait);
+    let (count, window) = (quota.count, quota.period.as_secs());
+    headers.insert(RETRY_AFTER, HeaderValue::from(wait));
+    let fields = [
+        (HeaderName::from_static("ratelimit-policy"), format!("\"{by}\";q={count};w={window}")),
+        (HeaderName::from_static("ratelimit"), format!("\"{by}\";r=0;t={wait}")),
+    ];
+    for (name, text) in fields {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Rounded up: who comes back in time is let in.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// RFC 6750 section 3: no error code when no credentials were sent.
@@ -227,6 +259,7 @@ const fn sentence(reason: Reason) -> &'static str {
         Reason::MethodNotAllowed => "The resource does not support this method.",
         Reason::Misdirected => "This connection does not serve the requested host.",
         Reason::NoRoute | Reason::NotFound => "There is nothing at this address.",
+        Reason::RateLimited => "Too many requests; try again later.",
         Reason::RequestTimeout => "The request did not arrive in time.",
         Reason::SpoolFull => "There is no room to buffer the request at the moment.",
         Reason::TargetTooLong => "The request target is too long.",

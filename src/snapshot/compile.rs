@@ -22,6 +22,7 @@ use crate::config::{
 use crate::http::forwarded::{Via, request_id};
 use crate::http::{Asserted, Cors, HeadLimits, Networks, UnderscorePolicy};
 use crate::keys::KeySet;
+use crate::limit::Limiter;
 use crate::proxy::{Proxy, Spool};
 use crate::route::{Matcher, PathPattern, Table};
 use crate::state_dir::StateDir;
@@ -72,6 +73,7 @@ pub fn compile(
         slots: HashMap::new(),
         state_dir: None,
         key_sets: Vec::new(),
+        limiters: Vec::new(),
         diagnostics: Vec::new(),
     };
     compiling.slots = listeners::slots(&compiling);
@@ -102,6 +104,8 @@ pub(super) struct Compiling<'a> {
     pub(super) state_dir: Option<Arc<StateDir>>,
     /// Issuer, fingerprint and key set, for the next reload to adopt.
     pub(super) key_sets: Vec<(String, u64, Arc<KeySet>)>,
+    /// As `key_sets`.
+    pub(super) limiters: Vec<(u64, Arc<Limiter>)>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -162,11 +166,7 @@ impl Compiling<'_> {
             verifies: config.routes.iter().any(|route| route.verify.value),
             asserted: self.asserted(),
             underscores: self.underscores(),
-            head_limits: HeadLimits {
-                count: config.server.max_headers.count,
-                size: usize::try_from(config.server.max_headers.size.bytes()).ok()?,
-                line: usize::try_from(config.server.max_headers.line.bytes()).ok()?,
-            },
+            head_limits: self.head_limits()?,
             request_id: HeaderName::try_from(config.server.request_id.value.as_str()).ok()?,
             via: self.surroundings.via.clone(),
             secret_parameters: self.secret_parameters(),
@@ -184,6 +184,8 @@ impl Compiling<'_> {
                 .collect(),
             issuers,
             upstreams: upstreams.into_list(),
+            bad_tokens: self.bad_tokens(),
+            limiters: std::mem::take(&mut self.limiters),
             key_sets: std::mem::take(&mut self.key_sets),
         };
         Some((snapshot, listeners.specs))
@@ -230,6 +232,8 @@ impl Compiling<'_> {
             to,
             action,
             upstream,
+            allow_ips: self.allow_ips(route),
+            limits: self.rate_limits(at, route)?,
             max_body: route.max_body.bytes(),
             errors,
             cors: match &route.cors {
@@ -321,6 +325,15 @@ impl Compiling<'_> {
     }
 
     // === server ===
+
+    fn head_limits(&self) -> Option<HeadLimits> {
+        let limits = &self.config.server.max_headers;
+        Some(HeadLimits {
+            count: limits.count,
+            size: usize::try_from(limits.size.bytes()).ok()?,
+            line: usize::try_from(limits.line.bytes()).ok()?,
+        })
+    }
 
     fn trusted_proxies(&self) -> Networks {
         let listed = || self.config.server.trusted_proxies.iter().map(|one| one.value);

@@ -10,6 +10,7 @@ pub mod check;
 pub mod compile;
 mod fingerprint;
 mod issuers;
+mod limits;
 mod listeners;
 mod local_keys;
 pub mod plan;
@@ -38,6 +39,7 @@ use crate::http::forwarded::Via;
 use crate::http::head::HeadLimits;
 use crate::http::headers::{Asserted, UnderscorePolicy};
 use crate::keys::KeySet;
+use crate::limit::Limiter;
 use crate::proxy::Spool;
 use crate::route::{Found, Matcher, Table};
 use crate::state_dir::StateDir;
@@ -78,6 +80,9 @@ pub struct Snapshot {
     tokens: Arc<TokenCache>,
     /// Where state is kept, if it is; the next reload adopts it.
     state_dir: Option<Arc<StateDir>>,
+    bad_tokens: Option<Arc<Limiter>>,
+    /// Every limiter by its fingerprint, for the next reload to adopt.
+    limiters: Vec<(u64, Arc<Limiter>)>,
     /// Issuer, fingerprint and key set, for the next reload to adopt.
     key_sets: Vec<(String, u64, Arc<KeySet>)>,
 }
@@ -221,6 +226,11 @@ impl Snapshot {
     /// The cache of verified tokens.
     pub fn tokens(&self) -> &Arc<TokenCache> {
         &self.tokens
+    }
+
+    /// The accounts for bad tokens; `None` where nobody counts them.
+    pub fn bad_tokens(&self) -> Option<&Limiter> {
+        self.bad_tokens.as_deref()
     }
 
     /// How long a request body may make no progress.

@@ -5,8 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::auth::Guarded;
-use crate::http::{Cors, Scheme};
+use hyper::header::HeaderName;
+
+use crate::auth::{ClaimPath, Guarded};
+use crate::http::{Cors, Networks, Scheme};
+use crate::limit::Limiter;
 use crate::proxy::Proxy;
 use crate::static_files::Files;
 use crate::telemetry::ids::{ListenerId, RouteId, UpstreamId};
@@ -25,12 +28,47 @@ pub struct RoutePlan {
     pub action: Action,
     /// Its upstream, as records name it.
     pub upstream: Option<Destination>,
+    /// Whose requests are let in; `None` is everybody's.
+    pub allow_ips: Option<Networks>,
+    /// How often one client may ask.
+    pub limits: Vec<RateLimit>,
     /// The longest request body, in bytes.
     pub max_body: u64,
     /// How its rejects look.
     pub errors: ErrorFormat,
     /// Which other sites' pages may read its answers.
     pub cors: Option<Box<Cors>>,
+}
+
+/// A limit on how often one client may ask.
+#[derive(Debug)]
+pub struct RateLimit {
+    /// Whose requests are counted together.
+    pub by: LimitBy,
+    /// The accounts.
+    pub limiter: Arc<Limiter>,
+}
+
+/// What requests are counted by.
+#[derive(Debug)]
+pub enum LimitBy {
+    /// A claim's value.
+    Claim(ClaimPath),
+    /// A header's value.
+    Header(HeaderName),
+    /// The client's address.
+    Ip,
+}
+
+impl LimitBy {
+    /// The kind of it, for answers and logs: which claim or header is nobody's business.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Claim(_) => "claim",
+            Self::Header(_) => "header",
+            Self::Ip => "ip",
+        }
+    }
 }
 
 /// An upstream, as records name it.

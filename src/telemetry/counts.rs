@@ -11,8 +11,8 @@ use prometheus::local::LocalHistogram;
 use super::families::Families;
 use super::ids::{IssuerId, ListenerId, Names, RouteId, UpstreamId, UpstreamNames};
 use super::labels::{
-    AuthOutcome, CacheLookup, ConnectionState, DroppedHeader, MethodLabel, PooledState, Reason,
-    UpstreamFault,
+    AuthOutcome, CacheLookup, ConnectionState, DroppedHeader, MethodLabel, PooledState,
+    RateLimitResult, Reason, UpstreamFault,
 };
 use super::record::{AuthRecord, AuthResult, Record, UpstreamRecord};
 
@@ -50,6 +50,7 @@ struct RouteCounts {
     response_bytes: u64,
     rejects: Tally,
     auth: Tally,
+    rate_limit: [u64; RateLimitResult::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +76,10 @@ impl Counts {
         counts.response_bytes += record.bytes_out;
         if let Some(reason) = record.reason {
             counts.rejects.add(u64::from(reason as u8), 1);
+        }
+        let asked = record.rate_limit.and_then(|result| counts.rate_limit.get_mut(result as usize));
+        if let Some(count) = asked {
+            *count += 1;
         }
         if let Some(duration) = counts.durations.get_mut(method as usize) {
             duration
@@ -262,6 +267,11 @@ impl RouteCounts {
             let issuer = names.issuer(IssuerId(issuer)).unwrap_or_default();
             add(&families.auth_requests, &[route, issuer, result_label(result)], count);
         });
+        for (result, count) in RateLimitResult::ALL.iter().zip(&mut self.rate_limit) {
+            if *count > 0 {
+                add(&families.rate_limit_requests, &[route, result.as_str()], count);
+            }
+        }
         add(&families.http_request_bytes, &[route], &mut self.request_bytes);
         add(&families.http_response_bytes, &[route], &mut self.response_bytes);
         self.durations.iter().flatten().for_each(LocalHistogram::flush);

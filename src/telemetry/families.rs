@@ -55,6 +55,7 @@ families! {
     jwks_keys_skipped: gauges("jwks_keys_skipped", "Keys of an issuer's current set that are not used.", &["issuer", "reason"]),
     jwks_last_success: gauges("jwks_last_success_timestamp_seconds", "When an issuer's keys were last read.", &["issuer"]),
     listener_connections: gauges("listener_connections", "Open connections of clients.", &["listener", "state"]),
+    rate_limit_requests: counters("rate_limit_requests_total", "Requests that a route's rate limits were asked about.", &["route", "result"]),
     rejects: counters("rejects_total", "Requests that Portcullis refused or could not answer.", &["route", "reason"]),
     reload_successful: gauge("config_last_reload_successful", "1 if the last configuration read was installed."),
     reload_success_timestamp: gauge("config_last_reload_success_timestamp_seconds", "When a configuration was last installed."),

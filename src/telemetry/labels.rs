@@ -73,6 +73,8 @@ labels! {
         NoRoute => "no_route",
         /// The route's folder has no such file.
         NotFound => "not_found",
+        /// The client asks too often, or has sent too many bad tokens.
+        RateLimited => "rate_limited",
         /// The head or the body did not arrive in time.
         RequestTimeout => "request_timeout",
         /// No room is left for buffered bodies.
@@ -218,6 +220,16 @@ labels! {
         Active => "active",
         /// Waiting in a worker's pool.
         Idle => "idle",
+    }
+}
+
+labels! {
+    /// What a route's rate limits said of a request.
+    RateLimitResult {
+        /// None of those that were asked refused it.
+        Allowed => "allowed",
+        /// One of them did.
+        Limited => "limited",
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use hyper::{Method, Version};
 
 use super::ids::{IssuerId, ListenerId, RouteId, UpstreamId};
-use super::labels::{AuthOutcome, CacheLookup, Reason};
+use super::labels::{AuthOutcome, CacheLookup, RateLimitResult, Reason};
 use crate::clock::UnixTime;
 
 /// One exchange, as it is told when it is over.
@@ -67,6 +67,8 @@ pub struct Record<'a> {
     pub upstream: Option<UpstreamRecord<'a>>,
     /// `None` for a plain connection.
     pub tls: Option<TlsRecord<'a>>,
+    /// What the route's rate limits said; `None` if none was asked.
+    pub rate_limit: Option<RateLimitResult>,
     /// Header fields deleted since only Portcullis may set them.
     pub asserted_dropped: u32,
     /// Header fields deleted for an underscore in their name.
@@ -176,6 +178,7 @@ impl Record<'static> {
             auth: None,
             upstream: None,
             tls: None,
+            rate_limit: None,
             asserted_dropped: 0,
             underscore_dropped: 0,
         }

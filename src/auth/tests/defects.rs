@@ -358,6 +358,8 @@ fn every_cause_of_a_token_is_produced_or_named_elsewhere() {
         "kid_unknown",
         "lifetime_too_long",
         "no_key_fits",
+        // From the guard (`bad_tokens.rs`).
+        "too_many_bad_tokens",
     ];
     for cause in Cause::ALL {
         let word = cause.as_str();
@@ -572,6 +574,7 @@ fn reasons_are_those_of_the_contract() {
         Reason::DuplicateCredentials,
         Reason::Forbidden,
         Reason::KeysUnavailable,
+        Reason::RateLimited,
         Reason::TokenExpired,
         Reason::TokenMalformed,
         Reason::TokenMissing,

@@ -1,12 +1,14 @@
 //! What the module's tests share: issuers with real keys, and a pen to write any token with.
 
 mod authenticate;
+mod bad_tokens;
 mod defects;
 mod live_keys;
 mod permits;
 mod places;
 mod rows;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -18,13 +20,14 @@ use hyper::{HeaderMap, Request};
 use serde_json::{Value, json};
 
 use super::{
-    Audience, Authenticated, Carrier, Clause, ExpectedIss, Finding, IdentityHeaders, Issuer,
-    IssuerSet, IssuerSettings, LocalCache, Lookup, Principal, Refusal, Require, Resources,
+    Audience, Authenticated, BadTokens, Carrier, Clause, ExpectedIss, Finding, IdentityHeaders,
+    Issuer, IssuerSet, IssuerSettings, LocalCache, Lookup, Principal, Refusal, Require, Resources,
     TokenCache, authenticate, explain,
 };
 use crate::clock::{Clock, UnixTime};
 use crate::http::Scheme;
 use crate::keys::{Algorithm, KeySet, from_secret};
+use crate::limit::Limiter;
 
 const NOW: u64 = 1_800_000_000;
 const SECRET: &[u8] = b"0Kq3vJ8sZr5xTn2WmYb7LcPd4HgFaE6u";
@@ -127,11 +130,13 @@ struct Gateway {
     cache: TokenCache,
     local: LocalCache,
     clock: Clock,
+    /// The accounts for bad tokens, and who asks.
+    budget: Option<(Limiter, IpAddr)>,
 }
 
 impl Gateway {
     fn new() -> Self {
-        Self { cache: shared_cache(), local: LocalCache::new(), clock: clock() }
+        Self { cache: shared_cache(), local: LocalCache::new(), clock: clock(), budget: None }
     }
 
     async fn ask(&self, set: &IssuerSet, token: &str) -> Result<Authenticated, Refusal> {
@@ -150,7 +155,15 @@ impl Gateway {
 
     /// Over TLS, to `a.test`.
     async fn ask_whole(&self, set: &IssuerSet, parts: &Parts) -> Result<Authenticated, Refusal> {
-        let resources = Resources { cache: &self.cache, local: &self.local, clock: &self.clock };
+        let resources = Resources {
+            cache: &self.cache,
+            local: &self.local,
+            bad_tokens: self
+                .budget
+                .as_ref()
+                .map(|(budget, client)| BadTokens { budget, client: *client }),
+            clock: &self.clock,
+        };
         let host = HeaderValue::from_static("a.test");
         let carrier = Carrier { parts, scheme: Scheme::Https, host: Some(&host), cors: None };
         authenticate(set, carrier, resources).await

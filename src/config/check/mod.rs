@@ -202,6 +202,12 @@ fn is_reserved(name: &str) -> bool {
         || ["content-", "proxy-", "x-forwarded-"].iter().any(|family| name.starts_with(family))
 }
 
+/// Whether a (folded) header of a client's is deleted before anything looks at it.
+fn is_unseen(name: &str) -> bool {
+    matches!(name, "forwarded" | "x-forwarded" | "x-real-ip" | "x-request-id")
+        || ["x-forwarded-", "x-portcullis-"].iter().any(|family| name.starts_with(family))
+}
+
 /// Whether it is a header's name (RFC 9110 5.1, a token) of bearable length.
 fn header_name(name: &Spanned<String>, path: &str, walk: &mut Walk<'_>) -> bool {
     let good = is_token(name) && name.len() <= 128;

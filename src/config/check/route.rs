@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::node::quoted;
+use super::super::require::is_claim;
 use super::super::walk::Walk;
-use super::super::{Config, Diagnostic, Issuers, Route, Severity, Spanned, UpstreamRef, WebOrigin};
-use super::{Names, header_name, is_token, known, report};
+use super::super::{
+    Config, Diagnostic, Issuers, LimitBy, RateLimits, Route, Severity, Spanned, UpstreamRef,
+    WebOrigin,
+};
+use super::{Names, folded, header_name, is_token, is_unseen, known, report};
 
 /// Checks every route, then what no route uses.
 pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
@@ -17,6 +21,7 @@ pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
         methods(route, &path, walk);
         protection(route, names, &path, walk);
         cors(route, &path, walk);
+        limits(route, &path, walk);
     }
     duplicates(&config.routes, walk);
     if walk.problems.iter().all(|one| one.severity == Severity::Warning) {
@@ -182,6 +187,40 @@ fn cors(route: &Route, path: &str, walk: &mut Walk<'_>) {
     }
     for name in &cors.expose_headers {
         header_name(name, &format!("{path}.expose_headers"), walk);
+    }
+}
+
+/// What is counted by has to be there to be counted.
+fn limits(route: &Route, path: &str, walk: &mut Walk<'_>) {
+    let path = format!("{path}.rate_limit");
+    for limit in route.rate_limit.iter().flat_map(RateLimits::iter) {
+        let span = &limit.by.span;
+        match &limit.by.value {
+            LimitBy::Ip => {}
+            LimitBy::Header(name) => {
+                let name = Spanned { value: name.clone(), span: span.clone() };
+                if header_name(&name, &path, walk) && is_unseen(&folded(&name)) {
+                    let message =
+                        format!("{} is deleted before it could be counted by", walk.shown(&name));
+                    report(
+                        walk,
+                        span,
+                        &path,
+                        message,
+                        "count by `ip`, or by a header of the client's own",
+                    );
+                }
+            }
+            LimitBy::Claim(name) if !is_claim(name) => {
+                let hint = "in a JSON Pointer `~` is written `~0`, `/` `~1`";
+                report(walk, span, &path, "neither a claim's name nor a JSON Pointer", hint);
+            }
+            LimitBy::Claim(_) if route.public => {
+                let hint = "a public route reads no token: count by `ip`";
+                report(walk, span, &path, "there are no claims on a public route", hint);
+            }
+            LimitBy::Claim(_) => {}
+        }
     }
 }
 
