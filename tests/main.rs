@@ -46,6 +46,8 @@ mod lifecycle;
 mod limits;
 /// Every kind of request meets every kind of route.
 mod matrix;
+/// How clients learn where tokens come from.
+mod metadata;
 /// Clients behind proxies that are trusted, and proxies that are not.
 mod proxies;
 /// Django behind Gunicorn behind the gateway.

@@ -380,7 +380,12 @@ fn every_reason_has_its_status_challenge_body_and_record() {
             is_problem(&response, reason);
         }
         let realm = if reason == Reason::Misdirected { "other.test" } else { "localhost" };
-        let challenge = challenge.map(|rest| format!("Bearer realm=\"{realm}\"{rest}"));
+        let path = match reason {
+            Reason::InsufficientScope => "/scoped/x",
+            Reason::UnknownKey => "/away/x",
+            _ => "/private/x",
+        };
+        let challenge = challenge.map(|rest| format!("Bearer realm=\"{realm}\"{rest}{}", at(path)));
         assert_eq!(response.header("www-authenticate"), challenge.as_deref(), "{reason}");
         assert_eq!(
             response.header("retry-after").is_some(),
@@ -390,6 +395,12 @@ fn every_reason_has_its_status_challenge_body_and_record() {
         assert_eq!(response.header("allow").is_some(), status == 405, "{reason}");
         is_recorded(&place, reason, status);
     }
+}
+
+/// The challenge's pointer to the way to a token.
+fn at(path: &str) -> String {
+    let location = "http://localhost/.well-known/oauth-protected-resource";
+    format!(", resource_metadata=\"{location}{path}\"")
 }
 
 fn is_problem(response: &Response, reason: Reason) {
@@ -457,10 +468,8 @@ fn a_refusal_is_written_for_whoever_asked() {
     let malformed = place.token("/drf/x", "a.b.c").expect(401);
     assert_eq!(malformed.json()["code"], "token_not_valid");
     assert_eq!(malformed.header("cache-control"), Some("no-store"));
-    assert_eq!(
-        malformed.header("www-authenticate"),
-        Some("Bearer realm=\"localhost\", error=\"invalid_token\"")
-    );
+    let challenge = format!("Bearer realm=\"localhost\", error=\"invalid_token\"{}", at("/drf/x"));
+    assert_eq!(malformed.header("www-authenticate"), Some(challenge.as_str()));
 }
 
 /// What a forger could learn from: which part was wrong, which keys there are, whom we ask.

@@ -50,6 +50,15 @@ impl Require {
         self.alternatives.is_empty()
     }
 
+    /// Every scope that it names as one to have, sorted: for metadata.
+    pub fn scopes(&self) -> Vec<&str> {
+        let clauses = self.alternatives.iter().flatten();
+        let named = clauses.filter(|clause| clause.claim.as_str() == SCOPE);
+        let values = named.flat_map(|clause| clause.all.iter().chain(&clause.any));
+        let unique: BTreeSet<&str> = values.filter_map(Value::as_str).collect();
+        unique.into_iter().collect()
+    }
+
     /// # Errors
     /// Why no alternative holds.
     pub fn check(&self, claims: &Claims) -> Result<(), Unmet> {

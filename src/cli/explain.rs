@@ -122,6 +122,25 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
         println!("redirect   to https, as the listener says");
         return;
     }
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    if let Some((_, path)) = snapshot.described(&found, slot, host, &canonical).filter(|_| reads) {
+        println!("metadata   of {path}: how to get a token there (RFC 9728)");
+        return;
+    }
+    match preflight {
+        Some(asked) => println!("preflight  answered for {asked}, without a token"),
+        None => show_found(snapshot, clock, found, &parts, scheme),
+    }
+    why_others_lost(snapshot, slot, host, &canonical, &parts.method);
+}
+
+fn show_found(
+    snapshot: &Snapshot,
+    clock: &Clock,
+    found: Found<usize>,
+    parts: &Parts,
+    scheme: Scheme,
+) {
     match found {
         Found::None => println!("route      none: 404 no_route"),
         Found::MethodNotAllowed(allow) => {
@@ -131,15 +150,11 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
             );
         }
         Found::Route(index) => {
-            if let (Some(route), Some(asked)) = (snapshot.route(index), &preflight) {
-                println!("route      {}", route.name);
-                println!("preflight  answered for {asked}, without a token");
-            } else if let Some(route) = snapshot.route(index) {
-                show_route(snapshot, clock, route, &parts, scheme);
+            if let Some(route) = snapshot.route(index) {
+                show_route(snapshot, clock, route, parts, scheme);
             }
         }
     }
-    why_others_lost(snapshot, slot, host, &canonical, &parts.method);
 }
 
 /// A step that ends the request before it has a route.

@@ -16,6 +16,7 @@ use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, REFERE
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
+use super::metadata;
 use super::origin::Original;
 use super::reject::{CLIENT_GONE, Reject};
 use super::respond::Asker;
@@ -189,6 +190,10 @@ impl Exchange {
             host: self.host.as_ref().and_then(|host| host.to_str().ok()),
             request_id: self.request_id.to_str().unwrap_or("-"),
             format,
+            metadata: self.route().and_then(|route| route.metadata.as_ref()).and_then(|_| {
+                let (scheme, host) = (self.scheme(), self.host.as_ref()?);
+                metadata::location(scheme, host, self.listener(), self.uri.path())
+            }),
         }
     }
 

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::http::request::Parts;
@@ -14,6 +15,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
+use super::metadata::{self, Base};
 use super::origin::{Original, origin};
 use super::reject::Reject;
 use super::respond::respond;
@@ -137,33 +139,11 @@ async fn steps(
     exchange.uri = uri.clone();
     parts.uri = uri;
 
-    // 3. The route; a preflight's is the one that it asks about.
-    let listener = exchange.connection().listener;
-    let path = parts.uri.path();
-    let (found, preflight) = snapshot.find_for(listener, head.authority.host(), path, &parts);
-
-    // 4. The listener's redirect, which a route that names this listener wins against.
-    if !matches!(found, Found::Route(index) if snapshot.names_listener(index, listener)) {
-        let plan = exchange.listener();
-        let query = parts.uri.query();
-        let redirect = preflight::redirect(plan, &parts.method, &head.authority, path, query);
-        if let Some(answer) = redirect {
-            return answer.map(|response| response.map(Inner::from));
-        }
-    }
-    let index = match found {
-        Found::Route(index) => index,
-        Found::MethodNotAllowed(allow) => return Err(Reject::MethodNotAllowed(allow)),
-        Found::None => return Err(Reject::NoRoute),
+    // 3. and 4.
+    let route = match route(exchange, &snapshot, &head.authority, &parts)? {
+        Routed::Answer(response) => return Ok(response.map(Inner::from)),
+        Routed::Route(route) => route,
     };
-    exchange.take_route(index, &parts.headers);
-    let Some(route) = snapshot.route(index) else {
-        return Err(Reject::NoRoute);
-    };
-    if let (Some(asked), Some(cors)) = (preflight, &route.cors) {
-        exchange.auth = Some(AuthNote::of(AuthResult::Passed(AuthOutcome::Skipped)));
-        return Ok(preflight::cors(cors, &asked, &parts.headers).map(Inner::from));
-    }
 
     // 5. to 9.
     admit(&snapshot, exchange, route, &parts)?;
@@ -183,6 +163,52 @@ async fn steps(
             Ok(local::verify(&permit).map(Inner::from))
         }
     }
+}
+
+/// Where a request leads.
+enum Routed<'s> {
+    /// Nowhere: it is answered without a route's action.
+    Answer(Response<Bytes>),
+    Route(&'s RoutePlan),
+}
+
+/// Steps 3 and 4: the route, and what is answered before it is asked.
+fn route<'s>(
+    exchange: &mut Exchange,
+    snapshot: &'s Snapshot,
+    authority: &Authority,
+    parts: &Parts,
+) -> Result<Routed<'s>, Reject> {
+    let (listener, path) = (exchange.connection().listener, parts.uri.path());
+    // A preflight's route is the one that it asks about.
+    let (found, asked) = snapshot.find_for(listener, authority.host(), path, parts);
+
+    // The listener's redirect, which a route that names this listener wins against.
+    if !matches!(found, Found::Route(index) if snapshot.names_listener(index, listener)) {
+        let (plan, query) = (exchange.listener(), parts.uri.query());
+        let redirect = preflight::redirect(plan, &parts.method, authority, path, query);
+        if let Some(answer) = redirect {
+            return answer.map(Routed::Answer);
+        }
+    }
+    if let Some((metadata, path)) = snapshot.described(&found, listener, authority.host(), path) {
+        let base = Base::of(exchange.scheme(), authority, exchange.listener());
+        if let Some(response) = metadata::answer(metadata, &base, path, parts) {
+            return Ok(Routed::Answer(response));
+        }
+    }
+    let index = match found {
+        Found::Route(index) => index,
+        Found::MethodNotAllowed(allow) => return Err(Reject::MethodNotAllowed(allow)),
+        Found::None => return Err(Reject::NoRoute),
+    };
+    exchange.take_route(index, &parts.headers);
+    let route = snapshot.route(index).ok_or(Reject::NoRoute)?;
+    if let (Some(asked), Some(cors)) = (asked, &route.cors) {
+        exchange.auth = Some(AuthNote::of(AuthResult::Passed(AuthOutcome::Skipped)));
+        return Ok(Routed::Answer(preflight::cors(cors, &asked, &parts.headers)));
+    }
+    Ok(Routed::Route(route))
 }
 
 /// A request whose head has passed every check.

@@ -4,7 +4,8 @@
 //! 2. The head is checked, the path made canonical, and every header that Portcullis itself asserts
 //!    is deleted in all its spellings, on every route ([`crate::http`]).
 //! 3. The route is found by host, path and method.
-//! 4. `preflight` answers what needs no route: the listener's redirect and `OPTIONS *`.
+//! 4. `preflight` and `metadata` answer what needs no route's action: the listener's redirect,
+//!    `OPTIONS *`, CORS preflights, and how to get a token.
 //! 5. Admission: the client's address, the declared length against the route's `max_body`, and
 //!    `limits` by address or header.
 //! 6. Authenticate: a token becomes a principal, or a refusal.
@@ -19,6 +20,7 @@ mod exchange;
 mod handle;
 mod limits;
 mod local;
+mod metadata;
 mod origin;
 mod preflight;
 mod reject;

@@ -32,6 +32,8 @@ pub(super) struct Asker<'a> {
     pub(super) host: Option<&'a str>,
     pub(super) request_id: &'a str,
     pub(super) format: ErrorFormat,
+    /// Where the metadata of what was asked for stands, if there is any.
+    pub(super) metadata: Option<String>,
 }
 
 /// The complete response to a reject.
@@ -48,13 +50,13 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match reject {
         Reject::Auth(refusal) if status == StatusCode::UNAUTHORIZED => {
-            headers.insert(WWW_AUTHENTICATE, invalid_token(asker.host, refusal.token_sent()));
+            headers.insert(WWW_AUTHENTICATE, invalid_token(asker, refusal.token_sent()));
         }
         Reject::Denied(_) if status == StatusCode::UNAUTHORIZED => {
-            headers.insert(WWW_AUTHENTICATE, invalid_token(asker.host, true));
+            headers.insert(WWW_AUTHENTICATE, invalid_token(asker, true));
         }
         Reject::Denied(Denial::InsufficientScope { scope }) => {
-            headers.insert(WWW_AUTHENTICATE, insufficient_scope(asker.host, scope));
+            headers.insert(WWW_AUTHENTICATE, insufficient_scope(asker, scope));
         }
         Reject::MethodNotAllowed(allow) => {
             if let Ok(allow) = HeaderValue::from_str(&allow.to_string()) {
@@ -113,20 +115,22 @@ fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// RFC 6750 section 3: no error code when no credentials were sent.
-fn invalid_token(host: Option<&str>, token_sent: bool) -> HeaderValue {
-    let realm = realm(host);
-    let text = if token_sent {
-        format!("Bearer realm=\"{realm}\", error=\"invalid_token\"")
-    } else {
-        format!("Bearer realm=\"{realm}\"")
-    };
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+fn invalid_token(asker: &Asker<'_>, token_sent: bool) -> HeaderValue {
+    challenge(asker, if token_sent { ", error=\"invalid_token\"" } else { "" })
 }
 
 /// RFC 6750 section 3.1: names the scope, so that a client can ask for a token that has it.
-fn insufficient_scope(host: Option<&str>, scope: &str) -> HeaderValue {
-    let realm = realm(host);
-    let text = format!("Bearer realm=\"{realm}\", error=\"insufficient_scope\", scope=\"{scope}\"");
+fn insufficient_scope(asker: &Asker<'_>, scope: &str) -> HeaderValue {
+    challenge(asker, &format!(", error=\"insufficient_scope\", scope=\"{scope}\""))
+}
+
+/// With the way to whoever issues tokens (RFC 9728 section 5.1).
+fn challenge(asker: &Asker<'_>, error: &str) -> HeaderValue {
+    let realm = realm(asker.host);
+    let text = match &asker.metadata {
+        Some(url) => format!("Bearer realm=\"{realm}\"{error}, resource_metadata=\"{url}\""),
+        None => format!("Bearer realm=\"{realm}\"{error}"),
+    };
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
@@ -278,7 +282,8 @@ mod tests {
     use super::*;
 
     fn asker(accept: Option<&str>, format: ErrorFormat) -> Asker<'_> {
-        Asker { accept, host: Some("api.example.com"), request_id: "abc", format }
+        let host = Some("api.example.com");
+        Asker { accept, host, request_id: "abc", format, metadata: None }
     }
 
     #[test]
@@ -310,6 +315,18 @@ mod tests {
         assert_eq!(
             response.headers()[WWW_AUTHENTICATE],
             "Bearer realm=\"api.example.com\", error=\"insufficient_scope\", scope=\"orders:read\""
+        );
+    }
+
+    #[test]
+    fn a_challenge_says_where_tokens_come_from() {
+        let metadata = Some("https://a/.well-known/oauth-protected-resource/x".to_owned());
+        let asker = Asker { metadata, ..asker(None, ErrorFormat::Problem) };
+        let denied = Reject::Denied(Denial::Expired);
+        assert_eq!(
+            respond(&denied, &asker).headers()[WWW_AUTHENTICATE],
+            "Bearer realm=\"api.example.com\", error=\"invalid_token\", \
+             resource_metadata=\"https://a/.well-known/oauth-protected-resource/x\""
         );
     }
 

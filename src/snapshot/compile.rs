@@ -11,7 +11,8 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::issuers::Issuers;
 use super::listeners::{self, ListenerSpec};
-use super::plan::{Action, Destination, ErrorFormat, RoutePlan, Verify};
+use super::metadata::is_well_known;
+use super::plan::{Action, Destination, ErrorFormat, ResourceMetadata, RoutePlan, Verify};
 use super::upstreams::Upstreams;
 use super::{Snapshot, check, issuers, routes, state_dir};
 use crate::auth::{ErrorStyle, Guarded, Policy, TokenCache};
@@ -204,6 +205,7 @@ impl Compiling<'_> {
         let name = route.effective_name();
         let policy = self.policy(at, route, issuers);
         let errors = error_format(route, policy.as_ref());
+        let metadata = policy.as_ref().and_then(ResourceMetadata::of).map(Box::new);
         let (action, upstream, to) = match &route.upstream {
             Some(reference) => {
                 // A name that does not exist was reported while loading.
@@ -240,6 +242,8 @@ impl Compiling<'_> {
                 Some(cors) => Some(Box::new(self.cors(at, cors)?)),
                 None => None,
             },
+            metadata,
+            is_well_known: is_well_known(&matcher?.path),
         })
     }
 

@@ -13,6 +13,7 @@ mod issuers;
 mod limits;
 mod listeners;
 mod local_keys;
+pub mod metadata;
 pub mod plan;
 mod routes;
 mod state;

@@ -38,6 +38,21 @@ pub struct RoutePlan {
     pub errors: ErrorFormat,
     /// Which other sites' pages may read its answers.
     pub cors: Option<Box<Cors>>,
+    /// What clients are told about getting a token.
+    pub metadata: Option<Box<ResourceMetadata>>,
+    /// Whether its path is one of well-known locations.
+    pub is_well_known: bool,
+}
+
+/// What clients of a protected route are told about getting a token (RFC 9728 section 2).
+#[derive(Debug)]
+pub struct ResourceMetadata {
+    /// The URLs of the route's issuers.
+    pub servers: Vec<String>,
+    /// How tokens may be sent, in RFC 6750's words.
+    pub methods: Vec<&'static str>,
+    /// The scopes that the route's policy names.
+    pub scopes: Vec<String>,
 }
 
 /// A limit on how often one client may ask.

@@ -147,7 +147,11 @@ impl Case<'_> {
             }
             _ => "",
         };
-        same!("challenge", challenge, expected.replace("HOST", &self.request.host()));
+        let mut expected = expected.replace("HOST", &self.request.host());
+        if !expected.is_empty() {
+            expected.push_str(&self.request.pointer());
+        }
+        same!("challenge", challenge, expected);
         if self.request.method == "HEAD" {
             return Ok(());
         }

@@ -299,6 +299,25 @@ impl<'a> Request<'a> {
         host.strip_suffix('.').unwrap_or(host).to_owned()
     }
 
+    /// What a challenge says about the way to a token: where Django's issuer is, nobody knows.
+    pub(crate) fn pointer(&self) -> String {
+        let Reading::Path(template) = self.spelling.reading else { return String::new() };
+        let written = write(template, self.target.path, &self.host());
+        let path = written.split('?').next().unwrap();
+        // RFC 9728 section 3.1.
+        let path = if path == "/" { "" } else { path };
+        if kind_at(self.target) == Kind::Django || path.len() > 1024 {
+            return String::new();
+        }
+        let (scheme, default) =
+            if self.carrier.listener == "plain" { ("http", ":80") } else { ("https", ":443") };
+        let port = self.host().split_once(':').map(|(_, port)| format!(":{port}"));
+        let port = port.filter(|port| port != default).unwrap_or_default();
+        let host = self.canonical_host();
+        let location = "/.well-known/oauth-protected-resource";
+        format!(", resource_metadata=\"{scheme}://{host}{port}{location}{path}\"")
+    }
+
     fn served(&self, route: &'static Route, path: String, query: &str) -> Outcome {
         let refused = |reason, by_token| Outcome::Refused { route: route.name, reason, by_token };
         if let Some(reason) = route.tokens.and_then(|kind| self.token_refused(route, kind)) {
