@@ -241,6 +241,7 @@ impl Control {
         warn(&loaded.warnings);
         warn(&compiled.warnings);
         let line = difference(running.config(), &loaded.config);
+        running.leave_files_to(&compiled.snapshot);
         drop(running);
         start_keys(&compiled.snapshot);
         first_keys(&compiled.snapshot).await;

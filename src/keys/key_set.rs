@@ -122,6 +122,13 @@ impl KeySet {
         }
     }
 
+    /// Another set takes this one's place: what this one fetches from now on is no longer kept.
+    pub fn stop_keeping(&self) {
+        if let Some(remote) = &self.remote {
+            remote.stop_keeping();
+        }
+    }
+
     /// The keys to try for a token of this `kid` and algorithm, without waiting.
     ///
     /// A `kid` is matched exactly. Only where no key of the set has one, keys are tried whatever

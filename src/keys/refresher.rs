@@ -60,6 +60,8 @@ struct State {
     last_success: Option<UnixTime>,
     /// Whether the keys are an earlier process's.
     kept: bool,
+    /// Whether another set keeps its keys in this one's file by now.
+    replaced: bool,
     failures: u32,
     next_refresh: Option<UnixTime>,
     skipped: Vec<Skipped>,
@@ -263,6 +265,10 @@ impl Remote {
         }
     }
 
+    pub(super) fn stop_keeping(&self) {
+        self.state.lock().replaced = true;
+    }
+
     /// Says with which keys the set begins.
     fn announce(&self, set: &KeySet) {
         let status = self.status();
@@ -407,7 +413,7 @@ async fn refresh(
     let good = outcome.is_ok();
     let delay = remote.end(outcome);
     // After the waiters: a slow disk is no reason to wait.
-    if let Some(keeper) = keeper.filter(|_| good) {
+    if let Some(keeper) = keeper.filter(|_| good && !remote.state.lock().replaced) {
         keeper.keep(published, at);
     }
     (fetcher, delay)

@@ -189,6 +189,16 @@ impl Snapshot {
         self.verifies
     }
 
+    /// Leaves the files of key sets that `next` does not adopt to those that take their place: a
+    /// request that still holds this snapshot must not have them overwritten.
+    pub fn leave_files_to(&self, next: &Self) {
+        for (_, _, keys) in &self.key_sets {
+            if !next.key_sets.iter().any(|(_, _, kept)| Arc::ptr_eq(kept, keys)) {
+                keys.stop_keeping();
+            }
+        }
+    }
+
     /// The headers that only Portcullis may set.
     pub fn asserted(&self) -> &Asserted {
         &self.asserted

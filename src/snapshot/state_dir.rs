@@ -28,6 +28,18 @@ pub(super) fn open(compiling: &mut Compiling<'_>) -> Option<Arc<StateDir>> {
             }
             folder.map(Arc::new)
         }
+        // Whoever checks may be another user than the one it will run as.
+        Err(StateDirError::ForeignOwner) if compiling.surroundings.offline => {
+            compiling.report(
+                Diagnostic::warning(
+                    written.span.clone(),
+                    format!("{shown} belongs to another user"),
+                )
+                .path("server.state_dir")
+                .hint("it has to be the one that the gateway runs as"),
+            );
+            None
+        }
         Err(error) => {
             compiling.report(
                 Diagnostic::error(written.span.clone(), format!("{shown} {error}"))

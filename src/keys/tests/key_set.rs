@@ -250,6 +250,75 @@ async fn an_unreachable_issuer_is_an_error_and_no_more() {
     assert!(last_error(&set).unwrap().starts_with("no connection"));
 }
 
+/// Milliseconds of the fixed clock until the next fetch.
+async fn until_next(set: &KeySet) -> u64 {
+    let next = || set.status().remote.unwrap().next_refresh;
+    until(|| next().is_some()).await;
+    u64::try_from(next().unwrap().since(START).as_millis()).unwrap()
+}
+
+#[tokio::test]
+async fn keys_are_renewed_at_four_fifths_of_their_lifetime_a_tenth_earlier_or_later() {
+    let clock = Clock::fixed(START);
+    let settings = RefreshSettings { refresh: Refresh::Auto, ..settings() };
+    let signer = Signer::generate().unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for (header, seconds) in [
+        ("", 600),
+        ("Cache-Control: public, max-age=1000\r\n", 1000),
+        ("Cache-Control: max-age=1\r\n", 60),
+        ("Cache-Control: no-store\r\n", 60),
+        ("Cache-Control: max-age=31536000\r\n", 24 * 3600),
+        ("Cache-Control: max-age=soon\r\n", 600),
+    ] {
+        let issuer = Issuer::start().await;
+        let body = jwks([&signer]).to_string();
+        issuer.answer(JWKS, Answer::with_headers(200, header, body.as_bytes()));
+        for _ in 0..5 {
+            let source = Source::JwksUrl(issuer.url(JWKS));
+            let set = set_from(source, settings.clone(), &clock);
+            let next = until_next(&set).await;
+            let at = seconds * 800;
+            assert!((at * 9 / 10 - 1..=at * 11 / 10 + 1).contains(&next), "{header}: {next} ms");
+            seen.insert(next);
+        }
+    }
+    assert!(seen.len() > 6, "no jitter: {seen:?}");
+}
+
+#[tokio::test]
+async fn pauses_between_failing_fetches_double_up_to_the_longest() {
+    let clock = Clock::fixed(START);
+    let settings = RefreshSettings {
+        retry_first: Duration::from_secs(100),
+        retry_longest: Duration::from_secs(350),
+        ..settings()
+    };
+    let (issuer, set) = started(&[&Signer::generate().unwrap()], settings, &clock).await;
+    issuer.answer(JWKS, Answer::Close);
+    for seconds in [100, 200, 350, 350] {
+        assert!(matches!(refetch(&set, "unknown").await, Found::Unavailable));
+        let next = until_next(&set).await;
+        assert!((seconds * 900 - 1..=seconds * 1100 + 1).contains(&next), "{seconds}: {next} ms");
+    }
+}
+
+#[test]
+fn j20_j21_the_defaults_are_the_promised_numbers() {
+    let settings = RefreshSettings::new(None);
+    let seconds = |duration: Duration| duration.as_secs_f64();
+    assert_eq!(seconds(settings.fetch_timeout), 5.0);
+    assert_eq!(seconds(settings.wait), 2.0);
+    assert_eq!(seconds(settings.unknown_kid_cooldown), 10.0);
+    assert_eq!(seconds(settings.retry_first), 1.0);
+    assert_eq!(seconds(settings.retry_longest), 30.0);
+    assert_eq!(seconds(settings.stale_for), 24.0 * 3600.0);
+    assert_eq!(settings.refresh, Refresh::Auto);
+    assert!(!settings.allow_http && settings.connect_to.is_none() && settings.store.is_none());
+    assert_eq!((MAX_WAITERS, MAX_CANDIDATES), (1 + 64, 8));
+    assert_eq!((crate::keys::MAX_DOCUMENT, crate::keys::jwks::MAX_KEYS), (512 * 1024, 64));
+}
+
 #[tokio::test]
 async fn failing_fetches_are_tried_again() {
     let signer = Signer::generate().unwrap();

@@ -213,6 +213,20 @@ async fn a_confirmation_makes_kept_keys_younger() {
 }
 
 #[tokio::test]
+async fn a_set_that_was_replaced_leaves_the_file_alone() {
+    let (old, new) = (Signer::generate().unwrap(), Signer::generate().unwrap());
+    let kept = Kept::new(&[&old]).await;
+    let set = kept.fetched().await;
+    let before = fs::read(kept.file()).unwrap();
+    set.stop_keeping();
+    kept.issuer.answer(JWKS, Answer::json(jwks([&new])));
+    key(refetch(&set, new.kid()).await);
+    // A fetch that comes after the one whose keys were not written.
+    assert!(matches!(refetch(&set, "unknown").await, Found::UnknownKid));
+    assert_eq!(fs::read(kept.file()).unwrap(), before);
+}
+
+#[tokio::test]
 async fn a_folder_that_is_gone_costs_nothing_but_the_memory() {
     let (old, new) = (Signer::generate().unwrap(), Signer::generate().unwrap());
     let kept = Kept::new(&[&old]).await;

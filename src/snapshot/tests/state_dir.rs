@@ -48,6 +48,13 @@ fn a_folder_that_is_not_ours_alone_is_told() {
     mode(0o777);
     let errors = workshop.errors(TEXT);
     assert!(errors[0].ends_with("can be written to by every user"), "{errors:?}");
+    // Only the superuser can give folders away.
+    if rustix::process::geteuid().is_root() {
+        mode(0o700);
+        std::os::unix::fs::chown(&folder, Some(65534), None).unwrap();
+        let warnings = workshop.warnings(TEXT);
+        assert!(warnings[0].ends_with("belongs to another user"), "{warnings:?}");
+    }
     fs::remove_dir(&folder).unwrap();
     fs::write(&folder, "").unwrap();
     let errors = workshop.errors(TEXT);
