@@ -174,3 +174,22 @@ fn a_changed_key_file_is_picked_up_by_itself_and_a_bad_one_changes_nothing() {
     ask(&mut client, &by_new).expect(200);
     assert!(!state.read_dir().unwrap().any(|entry| entry.is_ok()), "files need no copy");
 }
+
+#[test]
+fn keys_in_the_configuration_count_and_those_skipped_are_counted() {
+    let iss = "https://id.example.com/";
+    let setup = Setup::new();
+    let state = setup.folder().join("state");
+    let keys = json!({ "keys": [token::ec().jwk(), { "kty": "AKP", "kid": "later" }] });
+    let upstream = Upstream::saying("reached");
+    let gateway = setup.start(&configuration(iss, &upstream, &format!("jwks = '{keys}'"), &state));
+    gateway.admin("/readyz").expect(200);
+    let mut client = Client::tcp(gateway.address("main"));
+    let good = token::ec().good(iss, "ada");
+    ask(&mut client, &good).expect(200);
+    assert_eq!(ask(&mut client, &token::tampered(&good)).status, 401);
+    assert_eq!(issuers(&gateway)["skipped"][0]["kid"], "later");
+    assert_eq!(gateway.metric("portcullis_jwks_keys{issuer=\"main\"}"), 1.0);
+    let skipped = "portcullis_jwks_keys_skipped{issuer=\"main\",reason=\"unsupported\"}";
+    assert_eq!(gateway.metric(skipped), 1.0);
+}

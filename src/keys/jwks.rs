@@ -85,6 +85,13 @@ pub struct Skipped {
     pub reason: SkipReason,
 }
 
+/// How many entries are skipped for each reason, those without any left out.
+pub fn counts(skipped: &[Skipped]) -> Vec<(&'static str, usize)> {
+    let of = |reason: &SkipReason| skipped.iter().filter(|one| one.reason == *reason).count();
+    let all = SkipReason::ALL.iter().map(|reason| (reason.as_str(), of(reason)));
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
 /// What a JWKS holds: the keys that may be used, and those that may not.
 #[derive(Debug, Default)]
 pub struct Parsed {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::fetch::{FetchError, Fetched, Fetcher};
-use super::jwks::{Parsed, SkipReason, Skipped};
+use super::jwks::{Parsed, Skipped, counts};
 use super::key_set::{KeySet, RemoteStatus};
 use super::source::{Origin, RefreshSettings, Source, SourceError};
 use super::store::Keeper;
@@ -215,10 +215,15 @@ impl Remote {
 
     /// Ends a look at files that brought nothing new. Only one that was asked for starts the
     /// cool-down: otherwise looking every second would leave no room for any.
-    fn end_same(&self, asked: bool) -> Duration {
+    fn end_same(&self, set: &KeySet, asked: bool) -> Duration {
         let mut state = self.state.lock();
         if asked {
             state.last_end = Some(self.clock.now());
+        }
+        if state.last_error.is_none() {
+            let at = self.now();
+            state.last_success = Some(at);
+            self.metrics.jwks_success(self.issuer, at, set.len());
         }
         self.rest(&mut state);
         FILE_INTERVAL
@@ -292,24 +297,13 @@ impl Remote {
         self.metrics.jwks_fetch(self.issuer, result);
         self.metrics.jwks_success(self.issuer, success.at, set.len());
         let Some(skipped) = &success.skipped else { return };
-        self.count_skipped(skipped);
+        self.metrics.jwks_skipped(self.issuer, &counts(skipped));
         if *skipped != self.state.lock().skipped {
             for entry in skipped {
                 let (issuer, kid, reason) = (&self.name, &entry.kid, entry.reason);
                 tracing::warn!(issuer, index = entry.index, ?kid, %reason, "key not used");
             }
         }
-    }
-
-    fn count_skipped(&self, skipped: &[Skipped]) {
-        let counts: Vec<(&'static str, usize)> = SkipReason::ALL
-            .iter()
-            .map(|reason| {
-                (reason.as_str(), skipped.iter().filter(|entry| entry.reason == *reason).count())
-            })
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        self.metrics.jwks_skipped(self.issuer, &counts);
     }
 
     fn observe_failure(&self, error: &FetchError) {
@@ -403,7 +397,7 @@ async fn refresh(
             remote.observe_success(set, &success, FetchResult::NotModified);
             Ok(success)
         }
-        Ok(Fetched::Same) => return (fetcher, remote.end_same(asked)),
+        Ok(Fetched::Same) => return (fetcher, remote.end_same(set, asked)),
         Err(error) => {
             set.keep_at_most_until(at.saturating_add(remote.settings.stale_for));
             remote.observe_failure(&error);

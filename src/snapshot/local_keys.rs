@@ -11,7 +11,7 @@ use super::compile::Compiling;
 use super::fingerprint::Fingerprint;
 use super::issuers::{adopt, read, remote};
 use crate::config::{self, Diagnostic, Spanned};
-use crate::keys::jwks::{Parsed, Skipped, parse_set};
+use crate::keys::jwks::{Parsed, Skipped, counts, parse_set};
 use crate::keys::{self, KeySet, MAX_DOCUMENT, RefreshSettings, Source};
 
 /// How many unusable keys a message names.
@@ -25,7 +25,13 @@ pub(super) fn inline(
 ) -> Option<Arc<KeySet>> {
     let parsed = set(compiling, issuer, "jwks", text.span.clone(), text.value.as_bytes())?;
     let fingerprint = Fingerprint::new().add(&text.value).finish();
-    adopt(compiling, issuer, fingerprint, |_| Some(KeySet::written(parsed)))
+    adopt(compiling, issuer, fingerprint, |compiling| {
+        let metrics = &compiling.surroundings.metrics;
+        let id = metrics.issuer(&issuer.name.value);
+        metrics.jwks_known(id, parsed.keys.len());
+        metrics.jwks_skipped(id, &counts(&parsed.skipped));
+        Some(KeySet::written(parsed))
+    })
 }
 
 /// `jwks_file`: a set in a file.

@@ -158,9 +158,16 @@ impl Metrics {
 
     /// An issuer's keys were read, or confirmed, at `at`; `keys` of them are usable.
     pub fn jwks_success(&self, issuer: IssuerId, at: UnixTime, keys: usize) {
+        self.jwks_known(issuer, keys);
         let names = self.names.read();
         let Some(issuer) = names.issuer(issuer) else { return };
         self.families.jwks_last_success.with_label_values(&[issuer]).set(seconds(at));
+    }
+
+    /// So many keys of an issuer are usable: those of the configuration are read but once.
+    pub fn jwks_known(&self, issuer: IssuerId, keys: usize) {
+        let names = self.names.read();
+        let Some(issuer) = names.issuer(issuer) else { return };
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
         self.families.jwks_keys.with_label_values(&[issuer]).set(keys);
     }
