@@ -26,7 +26,9 @@ impl Process {
         let file = folder.join("gateway.toml");
         fs::write(&file, text).unwrap();
         let (log, access) = (folder.join("program.log"), folder.join("access.log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        // Another build of the program where one is to be measured.
+        let program = std::env::var_os("PORTCULLIS_PROGRAM");
+        let child = Command::new(program.unwrap_or(env!("CARGO_BIN_EXE_portcullis").into()))
             .arg("run")
             .arg("-c")
             .arg(&file)
