@@ -12,6 +12,10 @@ use super::jwk::{Key, MAX_KID, Origin, parse_from};
 /// How many entries of one JWKS are looked at; the rest are skipped as `too_many`.
 pub const MAX_KEYS: usize = 64;
 
+/// How many entries are spoken of at all: 512 KiB have room for 170,000, and a log line for each of
+/// them would be the issuer's to order.
+const MAX_NAMED: usize = 2 * MAX_KEYS;
+
 /// Why one key of a set, or of a PEM file, is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SkipReason {
@@ -97,7 +101,7 @@ pub fn counts(skipped: &[Skipped]) -> Vec<(&'static str, usize)> {
 pub struct Parsed {
     /// Usable keys in the set's order; the same key listed twice is there once.
     pub keys: Vec<Key>,
-    /// All others, by position.
+    /// All others, by position; of those beyond [`MAX_KEYS`] as many again.
     pub skipped: Vec<Skipped>,
     /// The usable keys' public members and nothing else, in the same order: what may be kept.
     pub published: Vec<Value>,
@@ -169,7 +173,7 @@ pub fn parse_set(bytes: &[u8]) -> Result<Parsed, NotAKeySet> {
 fn read(entries: &[Value], origin: Origin) -> Parsed {
     let mut found: Vec<(usize, Key)> = Vec::new();
     let mut skipped = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
+    for (index, entry) in entries.iter().take(MAX_NAMED).enumerate() {
         let parsed = match index < MAX_KEYS {
             true => parse_from(entry, origin),
             false => Err(SkipReason::TooMany),

@@ -28,6 +28,9 @@ pub(super) const MAX_WAITERS: usize = 65;
 /// How often files are looked at.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many keys that are not used are logged one by one.
+const LOGGED: usize = 8;
+
 /// How often the wall clock is asked whether a fetch is due.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
@@ -299,9 +302,12 @@ impl Remote {
         let Some(skipped) = &success.skipped else { return };
         self.metrics.jwks_skipped(self.issuer, &counts(skipped));
         if *skipped != self.state.lock().skipped {
-            for entry in skipped {
+            for entry in skipped.iter().take(LOGGED) {
                 let (issuer, kid, reason) = (&self.name, &entry.kid, entry.reason);
                 tracing::warn!(issuer, index = entry.index, ?kid, %reason, "key not used");
+            }
+            if let Some(more) = skipped.len().checked_sub(LOGGED).filter(|more| *more > 0) {
+                tracing::warn!(issuer = self.name, more, "more keys not used, see /issuers");
             }
         }
     }

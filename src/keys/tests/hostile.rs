@@ -165,6 +165,21 @@ async fn j21_broken_messages_leave_the_keys_alone() {
     each_is(&settings(), cases).await;
 }
 
+/// Half a megabyte of nothing, beside one key: what is kept and told of it is bounded.
+#[tokio::test]
+async fn j21_a_hundred_thousand_entries_cost_a_hundred() {
+    let signer = Signer::generate().unwrap();
+    let mut keys = vec![json!({}); 100_000];
+    keys.insert(0, signer.jwk().clone());
+    let issuer = Issuer::start().await;
+    issuer.answer(JWKS, Answer::json(json!({ "keys": keys })));
+    let set = set_from(Source::JwksUrl(issuer.url(JWKS)), settings(), &Clock::system());
+    until(|| set.usable()).await;
+    key(look_up(&set, &signer));
+    until(|| !set.status().remote.unwrap().skipped.is_empty()).await;
+    assert_eq!(set.status().remote.unwrap().skipped.len(), 2 * MAX_KEYS - 1);
+}
+
 /// Every kind of key that may not be used, beside one that may.
 #[tokio::test]
 async fn j21_one_bad_key_costs_no_good_one() {
