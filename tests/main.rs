@@ -54,6 +54,8 @@ mod proxies;
 mod real_stack;
 /// Every way to be refused.
 mod reasons;
+/// Tokens that are taken back.
+mod revocation;
 /// Clients, upstreams, issuers, gateways.
 mod support;
 /// Symlinks that change while files are read.

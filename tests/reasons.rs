@@ -35,6 +35,8 @@ impl Place {
         Certificate::for_names(setup.folder(), "other", &["other.test"]);
         std::fs::create_dir(setup.folder().join("files")).unwrap();
         std::fs::create_dir(setup.folder().join("spool")).unwrap();
+        let revoked = r#"{"issuer":"main","jti":"taken back","until":4102444800}"#;
+        std::fs::write(setup.folder().join("revoked.jsonl"), revoked).unwrap();
         let upstream = Upstream::start(|request, stream| {
             match request.target() {
                 "/upstream_failed" => return Ok(Then::Close),
@@ -151,6 +153,7 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         [server]
         trusted_proxies = ["192.0.2.1"]
         header_timeout = "200ms"
+        revocations = "revoked.jsonl"
         spool = {{ memory = "1MiB", disk = "200KiB", dir = "spool" }}
         "#,
         ["upstream_failed", "upstream_bad_response", "client_gone", "open"]
@@ -182,6 +185,7 @@ fn expected(reason: Reason) -> Expected {
         | Reason::TokenExpired
         | Reason::TokenMalformed
         | Reason::TokenNotYetValid
+        | Reason::TokenRevoked
         | Reason::TokenTooLarge
         | Reason::TokenUnsupported
         | Reason::TypeNotAllowed
@@ -295,6 +299,7 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
         Reason::TokenMalformed => place.token("/private/x", "a.b"),
         Reason::TokenMissing => place.get("/private/x", ""),
         Reason::TokenNotYetValid => changed("nbf", json!(99_999_999_999_u64)),
+        Reason::TokenRevoked => changed("jti", json!("taken back")),
         Reason::TokenTooLarge => changed("pad", json!("x".repeat(5500))),
         Reason::TokenUnsupported => headed("crit", json!(["b64"])),
         Reason::TypeNotAllowed => headed("typ", json!("dpop+jwt")),

@@ -51,6 +51,10 @@ pub(super) async fn answer<B>(admin: &Admin, peer: Peer, request: &Request<B>) -
     let document = match path {
         "/config" => Document::Config,
         "/issuers" => Document::Issuers,
+        "/revocations" if is_write(request.method()) => {
+            return text(StatusCode::FORBIDDEN, "over the unix socket only\n");
+        }
+        "/revocations" => Document::Revocations,
         "/reload" => return reload(admin, peer, request).await,
         "/routes" => Document::Routes,
         "/upstreams" => Document::Upstreams,
@@ -59,7 +63,7 @@ pub(super) async fn answer<B>(admin: &Admin, peer: Peer, request: &Request<B>) -
     read_only(request.method(), || document.show(admin))
 }
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 /// What anyone may read.
 enum Page {
@@ -95,6 +99,7 @@ impl Page {
 enum Document {
     Config,
     Issuers,
+    Revocations,
     Routes,
     Upstreams,
 }
@@ -104,6 +109,7 @@ impl Document {
         let document = match self {
             Self::Config => admin.state.config(),
             Self::Issuers => admin.state.issuers(),
+            Self::Revocations => admin.state.revocations(),
             Self::Routes => admin.state.routes(),
             Self::Upstreams => admin.state.upstreams(),
         };
@@ -187,17 +193,22 @@ fn read_only(method: &Method, show: impl FnOnce() -> Reply) -> Reply {
     }
 }
 
+/// What changes the list of revoked tokens.
+pub(super) fn is_write(method: &Method) -> bool {
+    matches!(*method, Method::DELETE | Method::POST)
+}
+
 fn method_not_allowed(allow: &'static str) -> Reply {
     let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "no such method here\n");
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     reply
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
+pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     reply(status, HeaderValue::from_static("text/plain; charset=utf-8"), text)
 }
 
-fn json_reply(status: StatusCode, document: &serde_json::Value) -> Reply {
+pub(super) fn json_reply(status: StatusCode, document: &serde_json::Value) -> Reply {
     let text = format!("{document:#}\n");
     reply(status, HeaderValue::from_static("application/json"), text)
 }

@@ -4,15 +4,17 @@
 //! - `/metrics`, `/livez`, `/readyz`, `/healthz` answer anyone who reaches the address;
 //! - the documents of the state answer peers on this machine alone, and over TCP only if the `Host`
 //!   is one of this machine too: a browser may be made to carry another (DNS rebinding);
-//! - a write takes a unix socket, or on loopback a header that no page of a browser can send
-//!   unasked.
+//! - a write takes a unix socket; the order to reload also passes on loopback, with a header that
+//!   no page of a browser can send unasked.
 //!
-//! Trusts nothing of a request but its head, reads no body, and knows nothing of what the documents
+//! Trusts nothing of a request but its head, reads no body but that of a revocation, and knows nothing of what the documents
 //! hold: `app` hands in a [`State`] with secrets already hidden.
 
 mod endpoints;
+mod revocations;
 mod serve;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +29,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// For everything else that is read.
     pub state: Arc<dyn State>,
+    /// For what is revoked over a unix socket.
+    pub revoke: Arc<dyn Revoke>,
     /// Where the order to reload goes. One that finds the queue full is refused.
     pub reload: mpsc::Sender<ReloadRequest>,
 }
@@ -41,8 +45,35 @@ pub trait State: Send + Sync + 'static {
     fn issuers(&self) -> serde_json::Value;
     /// The upstreams and their endpoints.
     fn upstreams(&self) -> serde_json::Value;
+    /// The revoked tokens.
+    fn revocations(&self) -> serde_json::Value;
     /// The configuration in force.
     fn config(&self) -> serde_json::Value;
+}
+
+/// Revokes tokens, in the lines of docs/revocation.md; all of them or none.
+pub trait Revoke: Send + Sync + 'static {
+    /// Makes tokens count no more; how many lines there were.
+    ///
+    /// # Errors
+    /// Nothing was revoked, and why.
+    fn revoke(&self, lines: &str) -> Result<usize, Refused>;
+    /// Takes back what was revoked so; how many entries there were.
+    ///
+    /// # Errors
+    /// Nothing was taken back, and why.
+    fn take_back(&self, lines: &str) -> Result<usize, Refused>;
+    /// Resolves when what was written is on disk; false if it is not kept there.
+    fn kept(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+}
+
+/// Why lines were not put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no room.
+    Full(String),
+    /// A line that says nothing.
+    Unreadable(String),
 }
 
 /// Whether new requests should come here, and why not.

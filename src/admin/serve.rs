@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::Admin;
 use super::endpoints::{Peer, answer};
+use super::{Admin, revocations};
 
 /// A bound socket.
 #[derive(Debug)]
@@ -108,7 +108,12 @@ async fn connection(
 ) {
     let service = service_fn(|request| {
         let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(answer(&admin, peer, &request).await) }
+        async move {
+            Ok::<_, Infallible>(match revocations::is_order(peer, &request) {
+                true => revocations::obey(&admin, request).await,
+                false => answer(&admin, peer, &request).await,
+            })
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

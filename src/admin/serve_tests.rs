@@ -8,7 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::admin::{Readiness, ReloadRequest, Reloaded, State};
+use crate::admin::{Readiness, Refused, ReloadRequest, Reloaded, Revoke, State};
 use crate::telemetry::metrics::Metrics;
 
 struct Documents(Readiness);
@@ -26,8 +26,28 @@ impl State for Documents {
     fn upstreams(&self) -> Value {
         json!({ "document": "upstreams" })
     }
+    fn revocations(&self) -> Value {
+        json!({ "document": "revocations" })
+    }
     fn config(&self) -> Value {
         json!({ "document": "config" })
+    }
+}
+
+/// Says yes to a line, no to an empty body, and has no room for `full`.
+impl Revoke for Documents {
+    fn revoke(&self, lines: &str) -> Result<usize, Refused> {
+        match lines {
+            "" => Err(Refused::Unreadable("line 1: no".to_owned())),
+            "full" => Err(Refused::Full("no room".to_owned())),
+            lines => Ok(lines.lines().count()),
+        }
+    }
+    fn take_back(&self, lines: &str) -> Result<usize, Refused> {
+        self.revoke(lines)
+    }
+    fn kept(&self) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(std::future::ready(true))
     }
 }
 
@@ -42,7 +62,8 @@ impl Setup {
         let (reload, reloads) = mpsc::channel(1);
         let (stop, _) = watch::channel(false);
         let state = Arc::new(Documents(readiness));
-        Self { admin: Arc::new(Admin { metrics: Metrics::new(), state, reload }), reloads, stop }
+        let (metrics, revoke) = (Metrics::new(), Arc::clone(&state) as Arc<dyn Revoke>);
+        Self { admin: Arc::new(Admin { metrics, state, revoke, reload }), reloads, stop }
     }
 
     async fn tcp(&self) -> std::net::SocketAddr {
@@ -125,7 +146,7 @@ impl Setup {
 async fn documents_want_a_host_of_this_machine() {
     let setup = Setup::new(Readiness::Ready);
     let address = setup.tcp().await;
-    for document in ["routes", "issuers", "upstreams", "config"] {
+    for document in ["routes", "issuers", "upstreams", "revocations", "config"] {
         let line = format!("GET /{document}");
         for host in [LOCAL, "Host: 127.0.0.1\r\n", "Host: [::1]:80\r\n"] {
             let answer = ask(address, &line, host).await;
@@ -225,6 +246,36 @@ async fn a_unix_socket_needs_no_host_and_no_action() {
 }
 
 #[tokio::test]
+async fn revocations_are_written_over_the_unix_socket_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let setup = Setup::new(Readiness::Ready);
+    let address = setup.tcp().await;
+    setup.unix(&path);
+    let long = "x".repeat((1 << 20) + 1);
+    for (method, lines, status) in [
+        ("POST", "a\nb", 200),
+        ("DELETE", "a", 200),
+        ("POST", "", 422),
+        ("POST", "full", 507),
+        ("PUT", "a", 405),
+        ("POST", &long, 413),
+    ] {
+        let length = lines.len();
+        let head = format!("Content-Length: {length}\r\nConnection: close\r\n\r\n{lines}");
+        let stream = UnixStream::connect(&path).await.unwrap();
+        let answer = talk(stream, &format!("{method} /revocations HTTP/1.1\r\n{head}")).await;
+        assert_status(&answer, status);
+        // The same from a page of a browser, or any program: not over TCP.
+        for action in ["", "Portcullis-Action: reload\r\n"] {
+            let lines = format!("{LOCAL}{action}Content-Length: 0\r\n");
+            let answer = ask(address, &format!("{method} /revocations"), &lines).await;
+            assert_status(&answer, if method == "PUT" { 405 } else { 403 });
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_is_not_waited_for() {
     let setup = Setup::new(Readiness::Ready);
     let address = setup.tcp().await;
@@ -256,6 +307,7 @@ async fn remote_peers_get_the_four_pages_alone() {
         ("/issuers", 403),
         ("/upstreams", 403),
         ("/config", 403),
+        ("/revocations", 403),
         ("/reload", 403),
         ("/", 403),
         ("/other", 403),

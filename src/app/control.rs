@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::bind::{Place, Sockets, bind_all};
+use super::revocations::Keeping;
 use super::view::View;
 use super::{Addresses, Command, Options, warn};
 use crate::admin::{self, Admin, ReloadRequest, Reloaded};
@@ -84,6 +85,7 @@ struct Control {
     cell: Arc<SnapshotCell>,
     acceptors: HashMap<Place, Acceptor>,
     workers: Vec<Worker>,
+    revocations: Keeping,
     connections: Arc<Connections>,
     access_log: Arc<AccessLog>,
     addresses: Addresses,
@@ -132,18 +134,12 @@ impl Control {
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|error| format!("worker: {error}"))?;
         start_keys(&compiled.snapshot);
+        let revocations = Keeping::start(&surroundings, &compiled);
         let draining = Arc::new(AtomicBool::new(false));
-        let view = View { cell: Arc::clone(&cell), draining: Arc::clone(&draining) };
         let (reloads, admin_reloads) = mpsc::channel(8);
-        let admin_end = serve_admin(
-            admin,
-            Admin {
-                metrics: Arc::clone(&surroundings.metrics),
-                state: Arc::new(view),
-                reload: reloads,
-            },
-        )
-        .map_err(|error| format!("admin address: {error}"))?;
+        let answers = View::admin(&cell, &draining, &surroundings, reloads);
+        let admin_end =
+            serve_admin(admin, answers).map_err(|error| format!("admin address: {error}"))?;
         let mut control = Self {
             origin: options.origin,
             environment: options.environment,
@@ -151,6 +147,7 @@ impl Control {
             cell,
             acceptors: HashMap::new(),
             workers,
+            revocations,
             connections,
             access_log,
             addresses,
@@ -247,6 +244,7 @@ impl Control {
         first_keys(&compiled.snapshot).await;
         let server = &loaded.config.server;
         self.connections.set_limits(server.max_connections, server.max_connections_per_ip);
+        self.revocations.follow(compiled.snapshot.revocations_file(), &compiled.revoked.file);
         self.retired.push(self.cell.install(Arc::clone(&compiled.snapshot)));
         self.read = loaded.source;
         if let Err(error) = self.listen(compiled.listeners, bound, &compiled.snapshot).await {
@@ -358,6 +356,7 @@ impl Control {
         if closed.is_err() || ended.is_err() {
             tracing::error!("threads could not be waited for");
         }
+        self.revocations.end().await;
         if !self.access_log.flush(LAST_LINES) {
             tracing::warn!("the last access lines could not be written in time");
         }

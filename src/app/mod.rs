@@ -6,6 +6,7 @@
 
 mod bind;
 mod control;
+mod revocations;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -18,6 +18,7 @@ pub mod policy;
 pub mod principal;
 mod refusal;
 mod requirement;
+pub mod revocation;
 mod token;
 mod token_cache;
 pub mod verify;
@@ -43,6 +44,7 @@ pub use policy::{Denial, Guarded, Permit, Policy};
 pub use principal::Principal;
 pub use refusal::{Cause, Refusal};
 pub use requirement::{Clause, ClauseError, Require, Unmet};
+pub use revocation::Revocations;
 pub use token_cache::{LocalCache, TokenCache};
 pub use verify::{Finding, Lookup, Step, explain};
 
@@ -64,6 +66,8 @@ pub struct Resources<'a> {
     pub local: &'a LocalCache,
     /// What the client's bad tokens are counted against; `None` where nobody counts.
     pub bad_tokens: Option<BadTokens<'a>>,
+    /// The tokens that count no more.
+    pub revocations: &'a Revocations,
     /// What time it is.
     pub clock: &'a Clock,
 }
@@ -74,13 +78,28 @@ pub struct Resources<'a> {
 /// safe at every point: nothing is remembered but a verified token.
 ///
 /// # Errors
-/// No token, several, or one that does not verify; or the client has sent too many that don't.
+/// No token, several, or one that does not verify or is revoked; or the client has sent too many
+/// that do not verify.
 pub async fn authenticate(
     set: &IssuerSet,
     carrier: Carrier<'_>,
     resources: Resources<'_>,
 ) -> Result<Authenticated, Refusal> {
-    let Resources { cache, local, bad_tokens, clock } = resources;
+    let authenticated = remembered_or_verified(set, carrier, resources).await?;
+    // After the caches: what they remember was good once.
+    let principal = &authenticated.principal;
+    match resources.revocations.check(principal, resources.clock.wall()) {
+        Ok(()) => Ok(authenticated),
+        Err(cause) => Err(Refusal::new(cause, Some(principal.issuer_name().clone()))),
+    }
+}
+
+async fn remembered_or_verified(
+    set: &IssuerSet,
+    carrier: Carrier<'_>,
+    resources: Resources<'_>,
+) -> Result<Authenticated, Refusal> {
+    let Resources { cache, local, bad_tokens, clock, .. } = resources;
     let (token, set) = set.find_token(carrier)?;
     // Here already, since the cache's key is a hash of the whole token.
     verify::check_size(token, set.max_token_size())?;

@@ -13,6 +13,7 @@ use super::claims::Claims;
 use super::issuer::Issuer;
 use super::refusal::Cause;
 use crate::clock::UnixTime;
+use crate::keys::Key;
 
 /// A verified identity: immutable, shared by every request that brings the same token.
 pub struct Principal {
@@ -22,6 +23,7 @@ pub struct Principal {
     jti: Option<String>,
     claims: Claims,
     identity: Box<[(HeaderName, HeaderValue)]>,
+    key: Arc<Key>,
     expires: UnixTime,
 }
 
@@ -31,6 +33,7 @@ impl Principal {
         issuer: &Issuer,
         extract: Extract,
         claims: Claims,
+        key: Arc<Key>,
         expires: UnixTime,
     ) -> Self {
         Self {
@@ -40,6 +43,7 @@ impl Principal {
             jti: extract.jti,
             identity: extract.identity,
             claims,
+            key,
             expires,
         }
     }
@@ -77,6 +81,11 @@ impl Principal {
     /// Identity headers for the application, computed once at verification.
     pub fn identity(&self) -> &[(HeaderName, HeaderValue)] {
         &self.identity
+    }
+
+    /// The key that verified the token.
+    pub(in crate::auth) fn key(&self) -> &Key {
+        &self.key
     }
 
     /// When the token ends to count: `exp` plus the issuer's leeway.

@@ -184,10 +184,14 @@ causes! {
     JtiNotScalar => ClaimRefused, "jti_not_scalar";
     /// The header brings its own key or certificate, or says where to fetch one.
     KeyInHeader => TokenUnsupported, "key_in_header";
+    /// The token's id is revoked.
+    JtiRevoked => TokenRevoked, "jti_revoked";
     /// The issuer's keys are not known, or too old to trust.
     KeysUnavailable => KeysUnavailable, "keys_unavailable";
     /// `kid` is no string.
     KidNotString => TokenMalformed, "kid_not_string";
+    /// The key that the token is signed with is revoked.
+    KidRevoked => TokenRevoked, "kid_revoked";
     /// `kid` is longer than 256 bytes.
     KidTooLong => TokenMalformed, "kid_too_long";
     /// The issuer has no key of that `kid`.
@@ -219,6 +223,8 @@ causes! {
     SignatureNotBase64 => TokenMalformed, "signature_not_base64";
     /// The subject's claim is neither a string nor a number.
     SubjectNotScalar => ClaimRefused, "subject_not_scalar";
+    /// The subject's tokens of that age are revoked.
+    SubjectRevoked => TokenRevoked, "subject_revoked";
     /// The token is longer than its issuer's settings allow.
     TooLarge => TokenTooLarge, "too_large";
     /// The client has sent too many tokens that did not verify; this one was not looked at.

@@ -260,7 +260,8 @@ struct Admission {
 
 impl Admission {
     fn into_verified(self, issuer: &Issuer, claims: Claims) -> Verified {
-        let principal = Principal::new(issuer, self.extract, claims, self.expires);
+        let key = Arc::clone(&self.key);
+        let principal = Principal::new(issuer, self.extract, claims, key, self.expires);
         Verified {
             principal: Arc::new(principal),
             key: self.key,

@@ -51,6 +51,9 @@ table! {
         allow_headers: Vec<Spanned<String>>, default([]);
         /// The header that carries the request's id, to the application and back.
         request_id: Spanned<String>, default("X-Request-Id");
+        /// A file of tokens that are refused although they verify, one JSON object a line; read
+        /// again whenever it changes. See docs/revocation.md.
+        revocations: Option<Spanned<PathBuf>>, optional("none");
         /// Room for buffered bodies, in all. When it is full: 503.
         spool: Spool, default({});
         /// The folder in which the last good key sets and revocations survive a restart; created

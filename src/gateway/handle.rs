@@ -381,6 +381,7 @@ async fn authenticate(
         cache: exchange.snapshot().tokens(),
         local: gateway.tokens(),
         bad_tokens: exchange.bad_tokens(),
+        revocations: exchange.snapshot().revocations(),
         clock: gateway.clock(),
     };
     let carrier = exchange.carrier(parts);

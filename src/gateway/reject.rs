@@ -165,6 +165,7 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
         | Reason::TokenMalformed
         | Reason::TokenMissing
         | Reason::TokenNotYetValid
+        | Reason::TokenRevoked
         | Reason::TokenTooLarge
         | Reason::TokenUnsupported
         | Reason::TypeNotAllowed

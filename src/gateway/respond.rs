@@ -269,6 +269,7 @@ const fn sentence(reason: Reason) -> &'static str {
         Reason::TargetTooLong => "The request target is too long.",
         Reason::TokenExpired => "The bearer token has expired.",
         Reason::TokenMissing => "A bearer token is required.",
+        Reason::TokenRevoked => "The bearer token has been revoked.",
         Reason::TokenNotYetValid => "The bearer token is not valid yet.",
         Reason::UpstreamBadResponse => "The application's answer was not well-formed.",
         Reason::UpstreamFailed => "The application closed the connection without an answer.",

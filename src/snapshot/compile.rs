@@ -14,8 +14,8 @@ use super::listeners::{self, ListenerSpec};
 use super::metadata::is_well_known;
 use super::plan::{Action, Destination, ErrorFormat, ResourceMetadata, RoutePlan, Verify};
 use super::upstreams::Upstreams;
-use super::{Snapshot, check, issuers, routes, state_dir};
-use crate::auth::{ErrorStyle, Guarded, Policy, TokenCache};
+use super::{Revoked, Snapshot, check, issuers, revocations, routes, state_dir};
+use crate::auth::{ErrorStyle, Guarded, Policy, Revocations, TokenCache};
 use crate::clock::Clock;
 use crate::config::{
     self, Config, Diagnostic, Diagnostics, Loaded, PeerNetwork, Route, Severity, Source, Spanned,
@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub tickets: Arc<Tickets>,
     /// This gateway's name in `Via`, the same over reloads.
     pub via: Via,
+    /// The tokens that count no more.
+    pub revocations: Arc<Revocations>,
     /// Whether it is compiled for looking only: then nothing is created on disk.
     pub offline: bool,
 }
@@ -53,6 +55,8 @@ pub struct Compiled {
     pub snapshot: Arc<Snapshot>,
     /// Where to listen.
     pub listeners: Vec<ListenerSpec>,
+    /// What is revoked from the start, to be put in force with the snapshot.
+    pub revoked: Revoked,
     /// What is odd but not wrong.
     pub warnings: Diagnostics,
 }
@@ -79,6 +83,7 @@ pub fn compile(
     };
     compiling.slots = listeners::slots(&compiling);
     let compiled = compiling.run();
+    let revoked = revocations::compile(&mut compiling);
     if compiled.is_none() && !compiling.has_errors() {
         let message =
             "something here can't be compiled, and nothing says what: a mistake in Portcullis";
@@ -87,7 +92,7 @@ pub fn compile(
     let diagnostics = Diagnostics::new(loaded.source.clone(), compiling.diagnostics);
     match compiled {
         Some((snapshot, listeners)) if diagnostics.errors() == 0 => {
-            Ok(Compiled { snapshot: Arc::new(snapshot), listeners, warnings: diagnostics })
+            Ok(Compiled { snapshot: Arc::new(snapshot), listeners, revoked, warnings: diagnostics })
         }
         Some(_) | None => Err(diagnostics),
     }
@@ -173,6 +178,7 @@ impl Compiling<'_> {
             secret_parameters: self.secret_parameters(),
             spool: self.spool(),
             tokens: self.tokens(),
+            revocations: Arc::clone(&self.surroundings.revocations),
             state_dir: self.state_dir.clone(),
             issuer_ids: issuers
                 .iter()
@@ -464,6 +470,7 @@ impl Surroundings {
             clock,
             tickets: Arc::new(tickets),
             via: Via::new(&format!("portcullis-{own}")),
+            revocations: Revocations::new(),
             offline: false,
         })
     }

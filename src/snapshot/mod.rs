@@ -15,6 +15,7 @@ mod listeners;
 mod local_keys;
 pub mod metadata;
 pub mod plan;
+mod revocations;
 mod routes;
 mod state;
 mod state_dir;
@@ -23,6 +24,7 @@ mod tests;
 mod upstreams;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,7 +34,7 @@ use hyper::Method;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
-use crate::auth::{Issuer, Principal, TokenCache};
+use crate::auth::{Issuer, Principal, Revocations, TokenCache};
 use crate::config::{Config, Source};
 use crate::http::Networks;
 use crate::http::cors;
@@ -50,6 +52,7 @@ use crate::upstream::Upstream;
 pub use compile::{Compiled, Surroundings, compile};
 pub use listeners::ListenerSpec;
 use plan::{ListenerPlan, RoutePlan};
+pub use revocations::{MAX_FILE, ReadError, Revoked, kept_name, said};
 pub use state::RouteRow;
 
 /// One generation of the configuration, ready to serve.
@@ -84,6 +87,7 @@ pub struct Snapshot {
     bad_tokens: Option<Arc<Limiter>>,
     /// Every limiter by its fingerprint, for the next reload to adopt.
     limiters: Vec<(u64, Arc<Limiter>)>,
+    revocations: Arc<Revocations>,
     /// Issuer, fingerprint and key set, for the next reload to adopt.
     key_sets: Vec<(String, u64, Arc<KeySet>)>,
 }
@@ -242,6 +246,21 @@ impl Snapshot {
     /// The accounts for bad tokens; `None` where nobody counts them.
     pub fn bad_tokens(&self) -> Option<&Limiter> {
         self.bad_tokens.as_deref()
+    }
+
+    /// Where state is kept, if it is.
+    pub fn state_dir(&self) -> Option<&Arc<StateDir>> {
+        self.state_dir.as_ref()
+    }
+
+    /// The file of revoked tokens, if the configuration names one.
+    pub fn revocations_file(&self) -> Option<&Path> {
+        self.config.server.revocations.as_ref().map(|file| file.value.as_path())
+    }
+
+    /// The tokens that count no more; one list for the process, over every snapshot.
+    pub fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
     }
 
     /// How long a request body may make no progress.

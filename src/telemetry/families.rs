@@ -60,6 +60,8 @@ families! {
     reload_successful: gauge("config_last_reload_successful", "1 if the last configuration read was installed."),
     reload_success_timestamp: gauge("config_last_reload_success_timestamp_seconds", "When a configuration was last installed."),
     reloads: counters("config_reloads_total", "Configurations read, the first one included.", &["result"]),
+    revocations: gauges("revocations", "Entries of the list of revoked tokens.", &["kind"]),
+    revocations_read: counters("revocations_total", "Revocations read, by who revoked and what came of it.", &["source", "result"]),
     tls_handshakes: counters("tls_handshakes_total", "TLS handshakes with clients.", &["listener", "version", "result"]),
     unknown_kid: counters("unknown_kid_total", "Tokens that name a key which their issuer does not have.", &["issuer"]),
     upstream_connections: gauges("upstream_connections", "Open connections to an upstream.", &["upstream", "state"]),

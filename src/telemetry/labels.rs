@@ -89,6 +89,8 @@ labels! {
         TokenMissing => "token_missing",
         /// `nbf` or `iat` lies in the future.
         TokenNotYetValid => "token_not_yet_valid",
+        /// The token was revoked.
+        TokenRevoked => "token_revoked",
         /// The token is longer than its issuer's settings allow.
         TokenTooLarge => "token_too_large",
         /// A JWE, or a header extension that is not understood.
@@ -264,5 +266,41 @@ labels! {
         Asserted => "asserted",
         /// Its name has an underscore, which applications read as a hyphen.
         Underscore => "underscore",
+    }
+}
+
+labels! {
+    /// What a revocation names.
+    RevocationKind {
+        /// One token.
+        Jti => "jti",
+        /// Every token of a key.
+        Kid => "kid",
+        /// A subject's tokens up to a time.
+        Sub => "sub",
+    }
+}
+
+labels! {
+    /// Who revoked.
+    RevocationSource {
+        /// The admin address.
+        Admin => "admin",
+        /// The watched file.
+        File => "file",
+        /// A logout that was seen on its way (`revoke_on`).
+        Logout => "logout",
+    }
+}
+
+labels! {
+    /// What came of a revocation.
+    RevocationResult {
+        /// There was no room.
+        Full => "full",
+        /// In force.
+        Ok => "ok",
+        /// It could not be read or verified.
+        Unreadable => "unreadable",
     }
 }

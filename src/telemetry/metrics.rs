@@ -16,7 +16,8 @@ use super::counts::{Counts, Source};
 use super::families::Families;
 use super::ids::{IssuerId, ListenerId, Names, RouteId, UpstreamId};
 use super::labels::{
-    ConnectionState, FetchResult, HandshakeResult, PooledState, ReloadResult, UpstreamFault,
+    ConnectionState, FetchResult, HandshakeResult, PooledState, ReloadResult, RevocationKind,
+    RevocationResult, RevocationSource, UpstreamFault,
 };
 use super::per_thread::{Local, PerThread, Slot};
 use super::record::Record;
@@ -216,6 +217,17 @@ impl Metrics {
     /// A certificate could not be read again.
     pub fn certificate_reload_failed(&self) {
         self.families.certificate_reload_failures.inc();
+    }
+
+    /// Somebody revoked something, or tried to.
+    pub fn revoked(&self, source: RevocationSource, result: RevocationResult) {
+        self.families.revocations_read.with_label_values(&[source.as_str(), result.as_str()]).inc();
+    }
+
+    /// How many entries of a kind the list of revoked tokens has.
+    pub fn revocations(&self, kind: RevocationKind, entries: usize) {
+        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+        self.families.revocations.with_label_values(&[kind.as_str()]).set(entries);
     }
 
     /// A configuration was installed or refused at `at`; the first one counts as well.

@@ -344,8 +344,8 @@ fn what_looks_odd_but_is_right_passes() {
 #[test]
 fn every_cause_of_a_token_is_produced_or_named_elsewhere() {
     let produced: Vec<&str> = every_defect().into_iter().map(|(_, _, _, detail)| detail).collect();
-    // From headers (`token.rs`, `places.rs`), keys (`live_keys.rs`, below), their absence, and
-    // settings (below).
+    // From headers (`token.rs`, `places.rs`), keys (`live_keys.rs`, below), their absence, settings
+    // (below), and `revoked.rs`.
     let elsewhere = [
         "cross_origin_cookie",
         "name_respelled",
@@ -360,6 +360,9 @@ fn every_cause_of_a_token_is_produced_or_named_elsewhere() {
         "no_key_fits",
         // From the guard (`bad_tokens.rs`).
         "too_many_bad_tokens",
+        "jti_revoked",
+        "kid_revoked",
+        "subject_revoked",
     ];
     for cause in Cause::ALL {
         let word = cause.as_str();
@@ -579,6 +582,7 @@ fn reasons_are_those_of_the_contract() {
         Reason::TokenMalformed,
         Reason::TokenMissing,
         Reason::TokenNotYetValid,
+        Reason::TokenRevoked,
         Reason::TokenTooLarge,
         Reason::TokenUnsupported,
         Reason::TypeNotAllowed,

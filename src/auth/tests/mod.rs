@@ -6,6 +6,7 @@ mod defects;
 mod live_keys;
 mod permits;
 mod places;
+mod revoked;
 mod rows;
 
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use super::{
     Audience, Authenticated, BadTokens, Carrier, Clause, ExpectedIss, Finding, IdentityHeaders,
     Issuer, IssuerSet, IssuerSettings, LocalCache, Lookup, Principal, Refusal, Require, Resources,
-    TokenCache, authenticate, explain,
+    Revocations, TokenCache, authenticate, explain,
 };
 use crate::clock::{Clock, UnixTime};
 use crate::http::Scheme;
@@ -129,6 +130,7 @@ fn shared_cache() -> TokenCache {
 struct Gateway {
     cache: TokenCache,
     local: LocalCache,
+    revocations: Arc<Revocations>,
     clock: Clock,
     /// The accounts for bad tokens, and who asks.
     budget: Option<(Limiter, IpAddr)>,
@@ -136,7 +138,13 @@ struct Gateway {
 
 impl Gateway {
     fn new() -> Self {
-        Self { cache: shared_cache(), local: LocalCache::new(), clock: clock(), budget: None }
+        Self {
+            cache: shared_cache(),
+            local: LocalCache::new(),
+            revocations: Revocations::new(),
+            clock: clock(),
+            budget: None,
+        }
     }
 
     async fn ask(&self, set: &IssuerSet, token: &str) -> Result<Authenticated, Refusal> {
@@ -162,6 +170,7 @@ impl Gateway {
                 .budget
                 .as_ref()
                 .map(|(budget, client)| BadTokens { budget, client: *client }),
+            revocations: &self.revocations,
             clock: &self.clock,
         };
         let host = HeaderValue::from_static("a.test");

@@ -1,0 +1,142 @@
+//! The list: what it holds, what it refuses, and how it is written.
+
+use super::*;
+
+const NOW: UnixTime = UnixTime::from_secs(1_000);
+
+fn sub(value: impl ToString, before: u64, until: Option<u64>) -> Revocation {
+    Revocation {
+        issuer: "main".to_owned(),
+        kind: Kind::Sub,
+        value: value.to_string(),
+        before: Some(UnixTime::from_secs(before)),
+        until: until.map(UnixTime::from_secs),
+    }
+}
+
+fn jti(value: impl ToString, until: u64) -> Revocation {
+    Revocation { kind: Kind::Jti, before: None, ..sub(value, 0, Some(until)) }
+}
+
+fn sorted(revocations: &Revocations) -> Vec<String> {
+    let list = revocations.list(usize::MAX);
+    let mut list: Vec<_> = list
+        .iter()
+        .map(|(one, source)| format!("{source:?} {}", Value::Object(one.to_json())))
+        .collect();
+    list.sort();
+    list
+}
+
+#[test]
+fn an_entry_is_widened_and_never_narrowed() {
+    let list = Revocations::new();
+    for one in [sub("ada", 500, Some(2_000)), sub("ada", 400, Some(3_000)), sub("ada", 1, None)] {
+        list.revoke(&[one], NOW).unwrap();
+    }
+    assert_eq!(sorted(&list), [r#"Told {"issuer":"main","sub":"ada","before":500}"#]);
+    assert_eq!(list.count(Kind::Sub), 1);
+}
+
+#[test]
+fn the_file_says_all_that_it_says_and_takes_nothing_else() {
+    let list = Revocations::new();
+    list.revoke(&[jti("a", 2_000), jti("b", 2_000)], NOW).unwrap();
+    list.replace_file(&[jti("b", 1_500), jti("c", 2_000)], NOW).unwrap();
+    assert_eq!(list.count(Kind::Jti), 3);
+    list.replace_file(&[sub("ada", 7, None)], NOW).unwrap();
+    assert_eq!(
+        sorted(&list),
+        [
+            r#"File {"issuer":"main","sub":"ada","before":7}"#,
+            r#"Told {"issuer":"main","jti":"a","until":2000}"#,
+            r#"Told {"issuer":"main","jti":"b","until":2000}"#,
+        ]
+    );
+    assert_eq!((list.count(Kind::Jti), list.count(Kind::Sub)), (2, 1));
+    // What the file says is taken back there.
+    assert_eq!(list.take_back(&[sub("ada", 7, None), jti("a", 0)]), 1);
+    list.replace_file(&[], NOW).unwrap();
+    assert_eq!(sorted(&list), [r#"Told {"issuer":"main","jti":"b","until":2000}"#]);
+}
+
+#[test]
+fn a_full_list_refuses_and_keeps_what_it_has() {
+    let list = Revocations::new();
+    let full: Vec<_> =
+        (0..MAX_ENTRIES).map(|n| jti(n, if n < 5 { 1_001 } else { 9_000 })).collect();
+    list.revoke(&full, NOW).unwrap();
+    assert_eq!(list.revoke(&[jti("one more", 9_000)], NOW), Err(Full));
+    assert_eq!(list.replace_file(&[jti("one more", 9_000)], NOW), Err(Full));
+    // All or nothing; and what is there already needs no room.
+    assert_eq!(list.revoke(&[jti(7, 9_500), jti("one more", 9_000)], NOW), Err(Full));
+    list.revoke(&[jti(7, 9_500)], NOW).unwrap();
+    assert_eq!(list.count(Kind::Jti), MAX_ENTRIES);
+    // What is over makes room.
+    let later = UnixTime::from_secs(1_001);
+    list.revoke(&[jti("one more", 9_000)], later).unwrap();
+    assert_eq!(list.count(Kind::Jti), MAX_ENTRIES - 4);
+    list.purge(UnixTime::from_secs(9_000));
+    assert_eq!(sorted(&list), [r#"Told {"issuer":"main","jti":"7","until":9500}"#]);
+}
+
+#[test]
+fn what_was_told_is_written_as_it_is_read() {
+    let list = Revocations::new();
+    let odd = "quote \" and \u{2028} and \\ and é";
+    list.revoke(&[sub(odd, 5, None), jti("t", 2_000)], NOW).unwrap();
+    list.replace_file(&[jti("of the file", 2_000)], NOW).unwrap();
+    let again = Revocations::new();
+    again.revoke(&parse_lines(&list.told(), None).unwrap(), NOW).unwrap();
+    list.replace_file(&[], NOW).unwrap();
+    assert_eq!(sorted(&again), sorted(&list));
+    assert_eq!(sorted(&again).len(), 2);
+}
+
+#[test]
+fn lines_are_read_strictly() {
+    let now = Some(NOW);
+    let text = "\n# who left\n{\"issuer\":\"main\",\"sub\":7}\n\
+                {\"issuer\":\"main\",\"kid\":\"k\",\"until\":5}\r\n";
+    let list = parse_lines(text, now).unwrap();
+    assert_eq!(list[0], sub("7", 1_000, None));
+    assert_eq!((list[1].kind, list[1].before), (Kind::Kid, None));
+    assert_eq!(list.len(), 2);
+    for (line, error) in [
+        (r#"{"issuer":"m","sub":"a","sub":"b"}"#, LineError::NotObject),
+        (r#"["issuer"]"#, LineError::NotObject),
+        ("issuer = main", LineError::NotObject),
+        (r#"{"sub":"a"}"#, LineError::Issuer),
+        (r#"{"issuer":1,"sub":"a"}"#, LineError::Issuer),
+        (r#"{"issuer":"m"}"#, LineError::Subject),
+        (r#"{"issuer":"m","sub":"a","jti":"b","until":1}"#, LineError::Subject),
+        (r#"{"issuer":"m","sub":""}"#, LineError::Subject),
+        (r#"{"issuer":"m","sub":["a"]}"#, LineError::Subject),
+        (r#"{"issuer":"m","jti":"a"}"#, LineError::Until),
+        (r#"{"issuer":"m","jti":"a","until":"1"}"#, LineError::Until),
+        (r#"{"issuer":"m","jti":"a","until":1,"before":1}"#, LineError::Before),
+        (r#"{"issuer":"m","sub":"a","before":"now"}"#, LineError::Before),
+        (r#"{"issuer":"m","sub":"a","untill":1}"#, LineError::UnknownName),
+    ] {
+        let found = parse_lines(&format!("# first\n{line}"), now);
+        assert_eq!(found, Err(LinesError { line: 2, error }), "{line}");
+    }
+    // A file is read at any time: `now` would be another one each time.
+    let found = parse_lines(r#"{"issuer":"m","sub":"a"}"#, None).unwrap_err();
+    assert_eq!(found.error, LineError::Before);
+    let long = format!("{{\"issuer\":\"m\",\"sub\":\"{}\"}}", "x".repeat(MAX_VALUE + 1));
+    assert_eq!(parse_lines(&long, now).unwrap_err().error, LineError::Subject);
+    let many = "{\"issuer\":\"m\",\"kid\":\"a\"}\n".repeat(MAX_ENTRIES + 1);
+    assert_eq!(parse_lines(&many, now).unwrap_err().error, LineError::TooMany);
+}
+
+#[tokio::test]
+async fn a_write_is_told_to_whoever_waits_for_it() {
+    let list = Revocations::new();
+    let mut stream = list.changes();
+    list.revoke(&[jti("a", 2_000)], NOW).unwrap();
+    list.written().await;
+    assert!(!stream.has_changed().unwrap());
+    list.announce();
+    stream.changed().await.unwrap();
+}
