@@ -13,6 +13,7 @@ mod handover;
 mod identity;
 mod issuer;
 mod jws;
+mod logout;
 mod place;
 pub mod policy;
 pub mod principal;
@@ -39,6 +40,7 @@ pub use issuer::{
     TokenUpstream,
 };
 pub use jws::{Dissected, dissect, verify_jws};
+pub use logout::{MAX_LOGOUT, Unreadable, revoked_by_logout};
 pub use place::{Carrier, Place};
 pub use policy::{Denial, Guarded, Permit, Policy};
 pub use principal::Principal;
@@ -46,6 +48,7 @@ pub use refusal::{Cause, Refusal};
 pub use requirement::{Clause, ClauseError, Require, Unmet};
 pub use revocation::Revocations;
 pub use token_cache::{LocalCache, TokenCache};
+use verify::TokenUse;
 pub use verify::{Finding, Lookup, Step, explain};
 
 /// Whom a request acts for, and how that was known.
@@ -117,8 +120,8 @@ async fn remembered_or_verified(
         bad_tokens.admit(clock)?;
     }
     // Boxed: the path of a hit, which most requests take, keeps its future small.
-    let verified = Box::pin(verify::verify(set, token, Lookup::Refetch, clock, None)).await;
-    let verified = verified.inspect_err(|refusal| {
+    let verifying = verify::verify(set, token, TokenUse::Access, Lookup::Refetch, clock, None);
+    let verified = Box::pin(verifying).await.inspect_err(|refusal| {
         if let Some(bad_tokens) = &bad_tokens {
             bad_tokens.charge(refusal, clock);
         }

@@ -43,7 +43,7 @@ pub async fn explain(
     clock: &Clock,
 ) -> (Vec<Finding>, Result<Arc<Principal>, Refusal>) {
     let mut findings = Vec::new();
-    let result = verify(set, token, lookup, clock, Some(&mut findings)).await;
+    let result = verify(set, token, TokenUse::Access, lookup, clock, Some(&mut findings)).await;
     (findings, result.map(|verified| verified.principal))
 }
 
@@ -154,6 +154,16 @@ pub enum Lookup {
     Refetch,
 }
 
+/// What a token is shown for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::auth) enum TokenUse {
+    /// To be let in: what the issuer's settings require holds.
+    Access,
+    /// To be taken back: what they require of access tokens does not hold, but that it is a refresh
+    /// token.
+    Refresh,
+}
+
 /// A token that passed every step.
 #[derive(Debug)]
 pub(in crate::auth) struct Verified {
@@ -169,6 +179,7 @@ pub(in crate::auth) struct Verified {
 pub(in crate::auth) async fn verify(
     set: &IssuerSet,
     token: &str,
+    shown_for: TokenUse,
     lookup: Lookup,
     clock: &Clock,
     findings: Option<&mut Vec<Finding>>,
@@ -183,7 +194,7 @@ pub(in crate::auth) async fn verify(
     let issuers =
         run.step(Step::Issuer, set.candidates(&claims), |list| describe::issuers(list))?;
 
-    let token = Token { text: token, parts: &parts, header: &header, claims: &claims };
+    let token = Token { text: token, shown_for, parts: &parts, header: &header, claims: &claims };
     let mut refused: Option<Stop> = None;
     let mut admitted = None;
     for issuer in issuers {
@@ -236,7 +247,7 @@ async fn judge(
     run.step(Step::Lifetime, lifetime, |()| describe::lifetime(settings.max_lifetime))?;
     let audience = settings.audience.check(claims);
     run.step(Step::Audience, audience, |()| describe::audience(claims))?;
-    let required = check_required(issuer, claims);
+    let required = check_required(issuer, claims, token.shown_for);
     run.step(Step::Required, required, |()| "present, with allowed values".to_owned())?;
     let extract =
         run.step(Step::Identity, Extract::of(issuer, claims), |_| "written".to_owned())?;
@@ -245,6 +256,7 @@ async fn judge(
 
 struct Token<'t> {
     text: &'t str,
+    shown_for: TokenUse,
     parts: &'t Parts<'t>,
     header: &'t Header,
     claims: &'t Claims,
@@ -471,10 +483,14 @@ fn check_lifetime(max: Option<Duration>, claims: &Claims) -> Result<(), Cause> {
     }
 }
 
-fn check_required(issuer: &Issuer, claims: &Claims) -> Result<(), Cause> {
+fn check_required(issuer: &Issuer, claims: &Claims, shown_for: TokenUse) -> Result<(), Cause> {
     let settings = issuer.settings();
     if settings.required_claims.iter().any(|name| claims.member(name).is_none()) {
         return Err(Cause::ClaimMissing);
     }
-    settings.require.check(claims).map_err(|_| Cause::ClaimNotAllowed)
+    let good = match shown_for {
+        TokenUse::Access => settings.require.check(claims).is_ok(),
+        TokenUse::Refresh => claims.member("token_type").is_some_and(|kind| kind == "refresh"),
+    };
+    if good { Ok(()) } else { Err(Cause::ClaimNotAllowed) }
 }

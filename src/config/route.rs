@@ -57,6 +57,10 @@ table! {
         rate_limit: Option<RateLimits>, optional("no limit");
         /// Longer request bodies are refused.
         max_body: Size, default("10MiB"), limits("0B", "1TiB");
+        /// A logout to watch for, such as simplejwt's: on the status, the refresh token in the
+        /// request's JSON body (`{"refresh": ...}`), once verified, revokes all tokens of its user
+        /// up to now, and, unless the route is public, the request's own.
+        revoke_on: Option<RevokeOn>, optional("off");
         /// How refusals are written: `auto` asks the issuer's preset, then the Accept header.
         errors: Errors, default("auto");
         /// Cache-Control of static files. `auto`: hashed names immutable for a year, HTML
@@ -67,6 +71,18 @@ table! {
         /// The file for paths that name none, for requests that accept text/html and name no file
         /// extension.
         fallback: Option<Spanned<String>>, optional("404");
+    }
+}
+
+table! {
+    /// A logout that revokes tokens. See docs/revocation.md.
+    pub struct RevokeOn {
+        /// Where clients send it, by POST; within the route, and exactly this.
+        path: Spanned<String>, required;
+        /// The answer that says it was done.
+        status: u16, default(200), limits(200, 299);
+        /// Whose refresh token it is.
+        issuer: Option<Spanned<String>>, optional("the route's only issuer; of a public route the only one with `preset = \"simplejwt\"`");
     }
 }
 

@@ -16,6 +16,7 @@ fn file(path: &str, extra: &str) -> String {
         ("route", "[[route]]\npath = \"/*\"\nupstream = \"web\""),
         ("route.cors", "[route.cors]\norigins = [\"https://app.example.com\"]"),
         ("route.rate_limit", "[route.rate_limit]\nrate = \"10/s\""),
+        ("route.revoke_on", "[route.revoke_on]\npath = \"/logout\""),
         ("server", "[server]"),
         ("server.bad_tokens", "[server.bad_tokens]"),
         ("server.max_headers", "[server.max_headers]"),

@@ -20,8 +20,8 @@ use super::origin::{Original, origin};
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
-use super::{limits, local, preflight};
-use crate::auth::{self, Guarded, Owed, Permit, Policy, Principal};
+use super::{limits, local, logout, preflight};
+use crate::auth::{self, Guarded, MAX_LOGOUT, Owed, Permit, Policy, Principal};
 use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::cors;
@@ -32,7 +32,7 @@ use crate::proxy::{self, Forward, Proxy, Trace};
 use crate::route::Found;
 use crate::server::{ConnectionInfo, RefusedHead};
 use crate::snapshot::Snapshot;
-use crate::snapshot::plan::{Action, ErrorFormat, RoutePlan};
+use crate::snapshot::plan::{Action, ErrorFormat, RevokeOn, RoutePlan};
 use crate::static_files::{self, Ask, Files};
 use crate::telemetry::labels::{AuthOutcome, CacheLookup, Reason};
 use crate::telemetry::record::{AuthResult, Record, TlsRecord};
@@ -151,11 +151,13 @@ async fn steps(
     match &route.action {
         Action::Files(guarded) => serve_file(gateway, exchange, route, guarded, &parts).await,
         Action::Proxy(guarded) => {
-            let body = RequestBody::new(
-                body,
-                BodyLimits { max: route.max_body, idle: snapshot.body_timeout() },
-            );
-            let arrived = Arrived { parts, body, host: head.host };
+            let limits = BodyLimits { max: route.max_body, idle: snapshot.body_timeout() };
+            let logout = logout::watched(route, &parts);
+            let body = match logout {
+                Some(_) => RequestBody::copied(body, limits, MAX_LOGOUT),
+                None => RequestBody::new(body, limits),
+            };
+            let arrived = Arrived { parts, body, host: head.host, logout };
             forward(gateway, exchange, route, guarded, arrived).await
         }
         Action::Verify(guarded) => {
@@ -212,11 +214,13 @@ fn route<'s>(
 }
 
 /// A request whose head has passed every check.
-struct Arrived {
+struct Arrived<'r> {
     parts: Parts,
     body: RequestBody,
     /// As the client wrote it.
     host: HeaderValue,
+    /// What it revokes if its answer says so.
+    logout: Option<&'r RevokeOn>,
 }
 
 async fn serve_file(
@@ -242,9 +246,9 @@ async fn forward(
     exchange: &mut Exchange,
     route: &RoutePlan,
     guarded: &Guarded<Proxy>,
-    arrived: Arrived,
+    arrived: Arrived<'_>,
 ) -> Result<Response<Inner>, Reject> {
-    let Arrived { mut parts, body, host } = arrived;
+    let Arrived { mut parts, body, host, logout } = arrived;
     let permit = permit(gateway, exchange, route, guarded, &parts).await?;
     let owed = match guarded.policy().issuers() {
         Some(issuers) => issuers.hand_over(permit.principal().map(Arc::as_ref), &mut parts),
@@ -262,6 +266,7 @@ async fn forward(
         request_id: (snapshot.request_id_header(), &id),
         clock: gateway.clock(),
     };
+    let own = logout.and_then(|_| permit.principal().cloned());
     // The exchange's own: the client may leave while this waits, and the record tells how far it came.
     let trace = exchange.forwarded.insert(Trace::default());
     let result = proxy::forward(permit, Request::from_parts(parts, body), ctx, trace).await;
@@ -269,6 +274,9 @@ async fn forward(
         exchange.count_failure(*failure);
     }
     let mut response = result.map_err(Reject::Proxy)?;
+    if let Some(on) = logout.filter(|on| on.status == response.status()) {
+        Box::pin(logout::seen(gateway, exchange, on, own)).await;
+    }
     if exchange.route().is_some_and(|route| route.cors.is_some()) {
         cors::strip(response.headers_mut());
     }

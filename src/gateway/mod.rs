@@ -20,6 +20,7 @@ mod exchange;
 mod handle;
 mod limits;
 mod local;
+mod logout;
 mod metadata;
 mod origin;
 mod preflight;

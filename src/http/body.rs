@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A client's body within its limits.
@@ -44,6 +45,15 @@ pub struct BodyLimits {
 pub struct BodyCount {
     bytes: AtomicU64,
     state: AtomicU8,
+    /// Boxed, since few bodies have one.
+    copy: Option<Box<Copied>>,
+}
+
+/// The beginning of a body, beside the body.
+#[derive(Debug)]
+struct Copied {
+    bytes: Mutex<Vec<u8>>,
+    limit: usize,
 }
 
 /// Why a body ended early.
@@ -73,11 +83,22 @@ pub enum BodyFailure {
 impl RequestBody {
     /// Puts `inner` under `limits`.
     pub fn new(inner: Incoming, limits: BodyLimits) -> Self {
-        let count = Arc::new(BodyCount::default());
+        Self::counting(inner, limits, BodyCount::default())
+    }
+
+    fn counting(inner: Incoming, limits: BodyLimits, count: BodyCount) -> Self {
+        let count = Arc::new(count);
         if inner.is_end_stream() {
             count.set(FINISHED);
         }
         Self { inner, limits, count, pace: Pace::default(), silence: None }
+    }
+
+    /// Keeps a copy of the body, if it has no more than `limit` bytes, beside its count.
+    pub fn copied(inner: Incoming, limits: BodyLimits, limit: usize) -> Self {
+        let copy = Copied { bytes: Mutex::default(), limit };
+        let count = BodyCount { copy: Some(Box::new(copy)), ..BodyCount::default() };
+        Self::counting(inner, limits, count)
     }
 
     /// The count, which outlives the body.
@@ -90,6 +111,9 @@ impl RequestBody {
         let bytes = self.count.add(length);
         if bytes > self.limits.max {
             return Err(RequestBodyError::TooLarge);
+        }
+        if let Some(copy) = &self.count.copy {
+            copy.take(&data);
         }
         self.pace.resume(Instant::now);
         // Not `end_stream` only once the consumer asks: with a Content-Length it never will.
@@ -194,6 +218,12 @@ impl BodyCount {
         BodyFailure::ALL.into_iter().find(|failure| failure.as_state() == state)
     }
 
+    /// The copy of a body that has arrived whole, if one was asked for and it was short enough.
+    pub fn copy(&self) -> Option<Vec<u8>> {
+        let copy = self.copy.as_ref().filter(|_| self.is_finished())?;
+        Some(std::mem::take(&mut *copy.bytes.lock())).filter(|bytes| bytes.len() <= copy.limit)
+    }
+
     fn is_streaming(&self) -> bool {
         self.state.load(Ordering::Acquire) == STREAMING
     }
@@ -204,6 +234,15 @@ impl BodyCount {
 
     fn set(&self, state: u8) {
         self.state.store(state, Ordering::Release);
+    }
+}
+
+impl Copied {
+    /// One byte more than the limit says that it was not enough.
+    fn take(&self, data: &[u8]) {
+        let mut bytes = self.bytes.lock();
+        let room = (self.limit + 1).saturating_sub(bytes.len());
+        bytes.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
     }
 }
 

@@ -48,7 +48,7 @@ fn exchange(request: &[u8], limits: BodyLimits, half_close: bool) -> Seen {
         }
         let (stream, _) = listener.accept().await.unwrap();
         let (sender, receiver) = oneshot::channel();
-        let sender = parking_lot::Mutex::new(Some(sender));
+        let sender = Mutex::new(Some(sender));
         let service = service_fn(|request: Request<Incoming>| {
             let sender = sender.lock().take();
             async move {

@@ -14,7 +14,7 @@ use super::listeners::{self, ListenerSpec};
 use super::metadata::is_well_known;
 use super::plan::{Action, Destination, ErrorFormat, ResourceMetadata, RoutePlan, Verify};
 use super::upstreams::Upstreams;
-use super::{Revoked, Snapshot, check, issuers, revocations, routes, state_dir};
+use super::{Revoked, Snapshot, check, issuers, revocations, revoke_on, routes, state_dir};
 use crate::auth::{ErrorStyle, Guarded, Policy, Revocations, TokenCache};
 use crate::clock::Clock;
 use crate::config::{
@@ -234,6 +234,10 @@ impl Compiling<'_> {
                 (Action::Files(Guarded::new(policy?, files)), None, to)
             }
         };
+        let revoke_on = match &route.revoke_on {
+            Some(written) => Some(revoke_on::compile(self, at, route, written, matcher?, issuers)?),
+            None => None,
+        };
         Some(RoutePlan {
             id: self.surroundings.metrics.route(&name),
             name: Arc::from(name),
@@ -250,6 +254,7 @@ impl Compiling<'_> {
             },
             metadata,
             is_well_known: is_well_known(&matcher?.path),
+            revoke_on,
         })
     }
 

@@ -48,7 +48,18 @@ impl Issuers {
         at: usize,
         route: &Route,
     ) -> Option<Arc<IssuerSet>> {
-        let mut names: Vec<_> = issuer_names(compiling.config, route).map(str::to_owned).collect();
+        let names = issuer_names(compiling.config, route).map(str::to_owned).collect();
+        self.named(compiling, at, route, names)
+    }
+
+    /// The issuers of these names, for a route; `None` after a diagnostic.
+    pub(super) fn named(
+        &mut self,
+        compiling: &mut Compiling<'_>,
+        at: usize,
+        route: &Route,
+        mut names: Vec<String>,
+    ) -> Option<Arc<IssuerSet>> {
         names.sort_unstable();
         if let Some(set) = self.sets.get(&names) {
             return Some(Arc::clone(set));

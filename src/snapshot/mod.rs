@@ -16,6 +16,7 @@ mod local_keys;
 pub mod metadata;
 pub mod plan;
 mod revocations;
+mod revoke_on;
 mod routes;
 mod state;
 mod state_dir;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use hyper::header::HeaderName;
 
-use crate::auth::{ClaimPath, Guarded};
+use crate::auth::{ClaimPath, Guarded, IssuerSet};
 use crate::http::{Cors, Networks, Scheme};
 use crate::limit::Limiter;
 use crate::proxy::Proxy;
@@ -40,6 +41,8 @@ pub struct RoutePlan {
     pub cors: Option<Box<Cors>>,
     /// What clients are told about getting a token.
     pub metadata: Option<Box<ResourceMetadata>>,
+    /// The logout that revokes tokens, if there is one.
+    pub revoke_on: Option<Box<RevokeOn>>,
     /// Whether its path is one of well-known locations.
     pub is_well_known: bool,
 }
@@ -84,6 +87,17 @@ impl LimitBy {
             Self::Ip => "ip",
         }
     }
+}
+
+/// A logout: a POST to `path` that is answered with `status`.
+#[derive(Debug)]
+pub struct RevokeOn {
+    /// In canonical form.
+    pub path: String,
+    /// What says that it was done.
+    pub status: StatusCode,
+    /// Whose refresh token it is.
+    pub issuers: Arc<IssuerSet>,
 }
 
 /// An upstream, as records name it.

@@ -1,6 +1,7 @@
 //! Tokens that are taken back: by the operator's file, over the admin socket, and by a logout that
 //! the gateway sees pass (attack J26).
 
+mod logout;
 mod told;
 
 use serde_json::Value;

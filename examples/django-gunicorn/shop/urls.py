@@ -2,7 +2,11 @@
 
 from django.contrib import admin
 from django.urls import path
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+from rest_framework_simplejwt.views import (
+    TokenBlacklistView,
+    TokenObtainPairView,
+    TokenRefreshView,
+)
 
 from shop import views
 
@@ -12,6 +16,7 @@ urlpatterns = [
     path("public/echo", views.public_echo),
     path("api/token/", TokenObtainPairView.as_view()),
     path("api/token/refresh/", TokenRefreshView.as_view()),
+    path("api/token/blacklist/", TokenBlacklistView.as_view()),
     path("api/me/", views.Me.as_view()),
     path("api/orders/", views.Orders.as_view()),
     path("api/echo/", views.Echo.as_view()),

@@ -1,8 +1,8 @@
 //! Revoked tokens are refused, at once and from the caches too, and nobody else's are.
 
 use super::*;
-use crate::auth::Cause;
 use crate::auth::revocation::parse_lines;
+use crate::auth::{Cause, Unreadable, revoked_by_logout};
 use crate::keys::signing::Signer;
 use crate::telemetry::labels::Reason;
 
@@ -93,4 +93,64 @@ fn what_is_over_or_taken_back_counts_again() {
     assert_eq!(gateway.revocations.take_back(&list), 1);
     assert_eq!(cause(&gateway, &set, &good()), None);
     assert_eq!(gateway.revocations.take_back(&list), 0);
+}
+
+// === logout ===
+
+fn refresh() -> Value {
+    json!({
+        "token_type": "refresh", "exp": NOW + 1000, "iat": NOW - 100, "jti": "r1", "user_id": 7,
+    })
+}
+
+fn logout(claims: &Value) -> Result<crate::auth::revocation::Revocation, Unreadable> {
+    let body = json!({ "refresh": sign(&header(), claims) }).to_string();
+    now_or_never(revoked_by_logout(&simplejwt_set(), body.as_bytes(), &clock()))
+}
+
+#[test]
+fn a_logout_revokes_its_user_up_to_now_for_as_long_as_tokens_may_live() {
+    let revoked = logout(&refresh()).unwrap();
+    let until = NOW + 2 * 1100;
+    let line = json!({ "issuer": "django", "sub": "7", "before": NOW, "until": until });
+    assert_eq!(Value::Object(revoked.to_json()), line);
+    // An application whose clock is ahead, by less than the leeway.
+    let mut settings = IssuerSettings::simplejwt("django");
+    settings.leeway = std::time::Duration::from_secs(30);
+    let set = IssuerSet::new(vec![Issuer::new(settings, secret_keys())]).unwrap();
+    let ahead = sign(&header(), &with(refresh(), "iat", json!(NOW + 20)));
+    let body = json!({ "refresh": ahead }).to_string();
+    let revoked = now_or_never(revoked_by_logout(&set, body.as_bytes(), &clock())).unwrap();
+    assert_eq!(revoked.before, Some(UnixTime::from_secs(NOW + 20)));
+}
+
+#[test]
+fn only_a_refresh_token_that_verifies_signs_anybody_out() {
+    assert!(logout(&refresh()).is_ok(), "the control");
+    for claims in [
+        with(refresh(), "token_type", json!("access")),
+        with(refresh(), "token_type", json!("sliding")),
+        without(refresh(), "token_type"),
+        with(refresh(), "exp", json!(NOW - 1)),
+        without(refresh(), "exp"),
+        without(refresh(), "iat"),
+        without(refresh(), "user_id"),
+        with(refresh(), "user_id", json!("x".repeat(2000))),
+    ] {
+        assert_eq!(logout(&claims), Err(Unreadable), "{claims}");
+    }
+    let good = sign(&header(), &refresh());
+    let forged = seal(good.rsplit_once('.').unwrap().0, OTHER_SECRET);
+    for body in [
+        json!({ "refresh": forged }).to_string(),
+        json!({ "access": good }).to_string(),
+        json!({ "refresh": [good] }).to_string(),
+        json!([good]).to_string(),
+        format!("refresh={good}"),
+        format!("{{\"refresh\":\"{good}\",\"refresh\":\"x\"}}"),
+        String::new(),
+    ] {
+        let read = now_or_never(revoked_by_logout(&simplejwt_set(), body.as_bytes(), &clock()));
+        assert_eq!(read, Err(Unreadable), "{body}");
+    }
 }

@@ -19,6 +19,7 @@ pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
         action(config, route, &path, walk);
         references(route, names, &path, walk);
         methods(route, &path, walk);
+        logout(route, names, &path, walk);
         protection(route, names, &path, walk);
         cors(route, &path, walk);
         limits(route, &path, walk);
@@ -109,6 +110,23 @@ fn methods(route: &Route, path: &str, walk: &mut Walk<'_>) {
         };
         let message = format!("{} is not a method that a route can take", walk.shown(method));
         report(walk, &method.span, &format!("{path}.methods"), message, hint);
+    }
+}
+
+/// What `revoke_on` watches has to be able to happen.
+fn logout(route: &Route, names: &Names<'_>, path: &str, walk: &mut Walk<'_>) {
+    let Some(watched) = &route.revoke_on else { return };
+    let path = format!("{path}.revoke_on");
+    if route.static_root.is_some() {
+        let hint = "leave it out, or name an `upstream`";
+        report(walk, &watched.span, &path, "a folder answers no logout", hint);
+    }
+    if route.methods.as_ref().is_some_and(|methods| methods.iter().all(|one| one.value != "POST")) {
+        let hint = "add `POST` to `methods`, or move `revoke_on` to the route that takes it";
+        report(walk, &watched.span, &path, "a logout is a POST, which this route refuses", hint);
+    }
+    if let Some(issuer) = &watched.issuer {
+        known(issuer, "issuer", &names.issuers, &format!("{path}.issuer"), walk);
     }
 }
 

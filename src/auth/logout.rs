@@ -1,0 +1,58 @@
+//! A logout, seen on its way: whose tokens a refresh token takes along when its application has
+//! put it on its blacklist.
+//!
+//! simplejwt's blacklist knows refresh tokens alone: the access tokens beside it go on until their
+//! `exp`. Trusts nothing of the body: the refresh token in it is verified like any other, so that
+//! only who holds one of a user's can end that user's sessions.
+
+use std::time::Duration;
+
+use super::claims::{numeric_date, parse_object};
+use super::issuer::IssuerSet;
+use super::revocation::{MAX_VALUE, Revocation};
+use super::verify::{Lookup, TokenUse, verify};
+use crate::clock::{Clock, UnixTime};
+use crate::telemetry::labels::RevocationKind;
+
+/// Bytes of the longest logout that is read; a token of the longest kind fits.
+pub const MAX_LOGOUT: usize = 16 * 1024;
+
+/// A body without a refresh token that verifies: nothing is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+/// What a logout with this body revokes: every token of the refresh token's user up to now.
+///
+/// The entry has to outlive them all. Access tokens carry the `iat` of the refresh token they were
+/// made from, also those that another session's will be made from later: the last of them starts
+/// within the life of a refresh token from now, and none lives longer than that.
+///
+/// # Errors
+/// Not a JSON object with one `refresh`, or a token that does not verify, is no refresh token, or
+/// has no subject or age. A key that is not known is not fetched: the answer does not wait.
+pub async fn revoked_by_logout(
+    set: &IssuerSet,
+    body: &[u8],
+    clock: &Clock,
+) -> Result<Revocation, Unreadable> {
+    let members = parse_object(body).map_err(|_| Unreadable)?;
+    let token = members.get("refresh").and_then(|token| token.as_str()).ok_or(Unreadable)?;
+    let verified = verify(set, token, TokenUse::Refresh, Lookup::Known, clock, None);
+    let principal = verified.await.map_err(|_| Unreadable)?.principal;
+    let subject = principal.subject().filter(|subject| subject.len() <= MAX_VALUE);
+    let iat = principal.claims().raw("iat").and_then(numeric_date);
+    let iat = iat.map(UnixTime::from_secs).ok_or(Unreadable)?;
+    let now = clock.wall();
+    let life = principal.expires().since(iat).min(LONGEST);
+    Ok(Revocation {
+        issuer: principal.issuer_name().to_string(),
+        kind: RevocationKind::Sub,
+        value: subject.ok_or(Unreadable)?.to_owned(),
+        // The application's clock may be ahead of ours.
+        before: Some(now.max(iat)),
+        until: Some(now.saturating_add(life.saturating_mul(2))),
+    })
+}
+
+/// A refresh token that lives longer is as good as one without an end.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

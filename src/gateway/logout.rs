@@ -1,0 +1,60 @@
+//! A logout that passes: its body is looked at beside its way, and revokes when the application has
+//! said yes.
+//!
+//! The request is neither changed nor held up. What is revoked is in force before the client has
+//! the answer.
+
+use std::sync::Arc;
+
+use hyper::Method;
+use hyper::http::request::Parts;
+
+use super::exchange::Exchange;
+use super::state::Gateway;
+use crate::auth::revocation::{MAX_VALUE, Revocation};
+use crate::auth::{Principal, Unreadable, revoked_by_logout};
+use crate::http::body::BodyCount;
+use crate::snapshot::plan::{RevokeOn, RoutePlan};
+use crate::telemetry::labels::{RevocationKind, RevocationResult, RevocationSource};
+
+/// What to watch for, if this request is a logout.
+pub(super) fn watched<'r>(route: &'r RoutePlan, parts: &Parts) -> Option<&'r RevokeOn> {
+    let on = route.revoke_on.as_deref()?;
+    (parts.method == Method::POST && parts.uri.path() == on.path).then_some(on)
+}
+
+/// Revokes what the logout says; `own` is whom the request itself came from.
+pub(super) async fn seen(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    on: &RevokeOn,
+    own: Option<Arc<Principal>>,
+) {
+    let body = exchange.received.as_deref().and_then(BodyCount::copy).unwrap_or_default();
+    let revoked = match revoked_by_logout(&on.issuers, &body, gateway.clock()).await {
+        Ok(user) => {
+            let list: Vec<_> = [user].into_iter().chain(own.and_then(|own| itself(&own))).collect();
+            let now = gateway.clock().wall();
+            match exchange.snapshot().revocations().revoke(&list, now) {
+                Ok(()) => RevocationResult::Ok,
+                Err(full) => {
+                    tracing::error!("a logout revokes nothing: {full}");
+                    RevocationResult::Full
+                }
+            }
+        }
+        Err(Unreadable) => RevocationResult::Unreadable,
+    };
+    gateway.metrics().revoked(RevocationSource::Logout, revoked);
+}
+
+/// The one token, if it has an id.
+fn itself(principal: &Principal) -> Option<Revocation> {
+    Some(Revocation {
+        issuer: principal.issuer_name().to_string(),
+        kind: RevocationKind::Jti,
+        value: principal.jti().filter(|jti| jti.len() <= MAX_VALUE)?.to_owned(),
+        before: None,
+        until: Some(principal.expires()),
+    })
+}
