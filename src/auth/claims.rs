@@ -66,9 +66,33 @@ impl Claims {
         Some(value).filter(|value| !value.is_null())
     }
 
+    /// The memory that they take, about.
+    pub(in crate::auth) fn bytes(&self) -> usize {
+        members_bytes(&self.0)
+    }
+
     /// The members in the order in which the token has them.
     pub fn members(&self) -> &Map<String, Value> {
         &self.0
+    }
+}
+
+/// As deep as JSON is, which the parser bounds.
+fn members_bytes(members: &Map<String, Value>) -> usize {
+    /// A hash and a place in the index beside name and value.
+    const SLOT: usize = size_of::<(String, Value)>() + 24;
+    members.iter().map(|(name, value)| SLOT + name.len() + value_bytes(value)).sum()
+}
+
+/// What a value takes beside itself.
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => {
+            items.iter().map(|item| size_of::<Value>() + value_bytes(item)).sum()
+        }
+        Value::Object(members) => members_bytes(members),
     }
 }
 

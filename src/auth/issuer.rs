@@ -225,6 +225,8 @@ pub struct IssuerSet {
     keeps_tokens: bool,
     fingerprint: u64,
     max_token_size: usize,
+    /// Whether every token is judged by one issuer at most.
+    one_judge: bool,
 }
 
 impl IssuerSet {
@@ -257,6 +259,7 @@ impl IssuerSet {
             keeps_tokens: !issuers.iter().any(drops),
             max_token_size: issuers.iter().map(|i| i.settings.max_token_size).max().unwrap_or(0),
             fingerprint: hasher.finish(),
+            one_judge: has_one_judge(&issuers),
             issuers: issuers.into_boxed_slice(),
         })
     }
@@ -284,6 +287,20 @@ impl IssuerSet {
     /// accepted says nothing to a route with other issuers (attack J25).
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// A number that stands for the very keys of these issuers now: equal stamps, equal keys, for as
+    /// long as the process runs. None while some issuer's keys can't be used, and where two issuers
+    /// may judge one token, since the refusal of one says nothing of what the other lacked.
+    pub(in crate::auth) fn keys_stamp(&self) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        for issuer in &self.issuers {
+            issuer.keys.version().hash(&mut hasher);
+            if !issuer.keys.usable() {
+                return None;
+            }
+        }
+        self.one_judge.then(|| hasher.finish())
     }
 
     /// The issuer of that fingerprint, if the set has it.
@@ -337,6 +354,16 @@ impl IssuerSet {
         }
         if candidates.is_empty() { Err(otherwise) } else { Ok(candidates) }
     }
+}
+
+/// Whether [`IssuerSet::candidates`] never names two: no url stands twice, and at most one issuer
+/// takes tokens whose `iss` names none of the others.
+fn has_one_judge(issuers: &[Arc<Issuer>]) -> bool {
+    let named = |issuer: &&Arc<Issuer>| matches!(issuer.settings.iss, ExpectedIss::Url(_));
+    let iss: Vec<_> = issuers.iter().filter(named).map(|one| &one.settings.iss).collect();
+    let others = issuers.len() - iss.len();
+    others <= 1
+        && iss.iter().enumerate().all(|(at, one)| !iss.iter().skip(at + 1).any(|o| o == one))
 }
 
 /// Why issuers cannot stand on one route.

@@ -18,6 +18,7 @@ mod place;
 pub mod policy;
 pub mod principal;
 mod refusal;
+mod refusal_cache;
 mod requirement;
 pub mod revocation;
 mod token;
@@ -78,7 +79,7 @@ pub struct Resources<'a> {
 /// The principal of a request to a route that accepts the issuers of `set`.
 ///
 /// Waits only where a key is not known, for the issuer's one shared fetch. Dropping the future is
-/// safe at every point: nothing is remembered but a verified token.
+/// safe at every point: what is remembered was judged to its end.
 ///
 /// # Errors
 /// No token, several, or one that does not verify or is revoked; or the client has sent too many
@@ -119,15 +120,39 @@ async fn remembered_or_verified(
     if let Some(bad_tokens) = &bad_tokens {
         bad_tokens.admit(clock)?;
     }
-    // Boxed: the path of a hit, which most requests take, keeps its future small.
-    let verifying = verify::verify(set, token, TokenUse::Access, Lookup::Refetch, clock, None);
-    let verified = Box::pin(verifying).await.inspect_err(|refusal| {
+    let judged = match cache.refusal(&key, set, now) {
+        Some(refusal) => Err(refusal),
+        // Boxed: the path of a hit, which most requests take, keeps its future small.
+        None => Box::pin(authenticate_anew(set, token, key, resources)).await,
+    };
+    // A refusal that is remembered costs the client's budget as the first one did.
+    judged.inspect_err(|refusal| {
         if let Some(bad_tokens) = &bad_tokens {
             bad_tokens.charge(refusal, clock);
         }
-    })?;
+    })
+}
+
+/// For a token that no cache knows.
+async fn authenticate_anew(
+    set: &IssuerSet,
+    token: &str,
+    key: token_cache::CacheKey,
+    resources: Resources<'_>,
+) -> Result<Authenticated, Refusal> {
+    let Resources { cache, local, clock, .. } = resources;
+    // Before any key is looked at: a refusal by keys that are replaced meanwhile must not last.
+    let stamp = set.keys_stamp();
+    let verifying = verify::verify(set, token, TokenUse::Access, Lookup::Refetch, clock, None);
+    let verified = match verifying.await {
+        Ok(verified) => verified,
+        Err(refusal) => {
+            cache.remember_refusal(key, stamp, &refusal, clock.wall());
+            return Err(refusal);
+        }
+    };
     let principal = Arc::clone(&verified.principal);
-    if let Some(entry) = cache.remember(key, verified, now) {
+    if let Some(entry) = cache.remember(key, verified, clock.wall()) {
         local.remember(key, entry);
     }
     Ok(Authenticated { principal, cached: false })

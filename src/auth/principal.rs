@@ -88,9 +88,34 @@ impl Principal {
         &self.key
     }
 
+    /// The memory that it takes, about.
+    pub(in crate::auth) fn bytes(&self) -> usize {
+        let Self { issuer_name: _, issuer_fingerprint: _, subject, jti, claims, identity, .. } =
+            self;
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let headers = identity.iter().map(|(name, value)| {
+            size_of::<(HeaderName, HeaderValue)>() + name.as_str().len() + value.len()
+        });
+        size_of::<Self>() + text(subject) + text(jti) + claims.bytes() + headers.sum::<usize>()
+    }
+
     /// When the token ends to count: `exp` plus the issuer's leeway.
     pub fn expires(&self) -> UnixTime {
         self.expires
+    }
+}
+
+#[cfg(test)]
+impl Principal {
+    /// Every text it holds; a new field has to be thought of here.
+    pub(in crate::auth) fn texts(&self) -> Vec<String> {
+        // A key is the issuer's, and the same for all its tokens.
+        let Self { issuer_name, subject, jti, claims, identity, key: _, .. } = self;
+        let (_numbers, _times) = (self.issuer_fingerprint, self.expires);
+        let mut texts = vec![issuer_name.to_string(), format!("{:?}", claims.members())];
+        texts.extend(subject.iter().chain(jti).cloned());
+        texts.extend(identity.iter().map(|(name, value)| format!("{name}: {value:?}")));
+        texts
     }
 }
 

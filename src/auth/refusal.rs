@@ -237,6 +237,31 @@ causes! {
     ZipInHeader => TokenUnsupported, "zip_in_header";
 }
 
+impl Cause {
+    /// Whether a token refused for this, after its signature was looked at, stays refused until
+    /// keys or settings change: no passing of time and no fetch can turn the verdict. What is left
+    /// out here is asked again each time.
+    pub(in crate::auth) const fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Self::AudMissing
+                | Self::AudNotAllowed
+                | Self::AudWrongType
+                | Self::BadSignature
+                | Self::ClaimMissing
+                | Self::ClaimNotAllowed
+                | Self::ExpMissing
+                | Self::ExpNotNumber
+                | Self::IatNotNumber
+                | Self::IdentityNotScalar
+                | Self::IdentityTooLong
+                | Self::JtiNotScalar
+                | Self::NbfNotNumber
+                | Self::SubjectNotScalar
+        )
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

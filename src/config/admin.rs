@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Address, Spanned};
+use super::{Address, Size, Spanned};
 
 table! {
     /// What is kept in memory.
     pub struct Cache {
         /// Verified tokens kept, never past their `exp`.
         tokens: u64, default(100000), limits(0, 100000000);
+        /// Memory for them, about: with long claims fewer tokens fit.
+        token_bytes: Size, default("128MiB"), limits("0B", "1TiB");
         /// How long a verified token is kept at most.
         max_age: Duration, default("5m"), limits("0s", "1h");
     }

@@ -55,6 +55,15 @@ pub struct KeySet {
     started: AtomicBool,
     /// Of a set that never changes: the keys in it that may not be used.
     unused: Vec<Skipped>,
+    /// [`KeySet::version`].
+    version: AtomicU64,
+}
+
+/// The last version given to any set.
+static VERSIONS: AtomicU64 = AtomicU64::new(0);
+
+fn next_version() -> u64 {
+    VERSIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 const FOREVER: u64 = u64::MAX;
@@ -73,6 +82,7 @@ impl KeySet {
             remote: None,
             started: AtomicBool::new(true),
             unused: parsed.skipped,
+            version: AtomicU64::new(next_version()),
         })
     }
 
@@ -96,6 +106,7 @@ impl KeySet {
             remote: Some(Remote::new(source, settings, clock, metrics, issuer)?),
             started: AtomicBool::new(false),
             unused: Vec::new(),
+            version: AtomicU64::new(next_version()),
         };
         if let Some(remote) = &set.remote {
             remote.recall(&set);
@@ -189,6 +200,15 @@ impl KeySet {
             || self.remote.as_ref().is_some_and(|remote| remote.now().as_millis() < until)
     }
 
+    /// A number that no other set has and that moves whenever the keys are replaced.
+    ///
+    /// # Concurrency
+    /// Moved after the keys: who reads it *before* looking keys up may get an old version with new
+    /// keys, never a new version with old ones.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// Whether the first fetch is still to end, well or not.
     pub fn is_awaited(&self) -> bool {
         !self.usable()
@@ -229,6 +249,9 @@ impl KeySet {
             old.iter().filter(|key| !new.iter().any(|kept| Arc::ptr_eq(kept, key))).collect();
         let change = Change { total: new.len(), added: new.len() - kept, removed: gone.len() };
         self.keys.store(Arc::new(new));
+        if change.added > 0 || change.removed > 0 {
+            self.version.store(next_version(), Ordering::Release);
+        }
         for key in gone {
             key.retire();
         }

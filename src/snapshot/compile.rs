@@ -421,11 +421,15 @@ impl Compiling<'_> {
         let cache = &self.config.cache;
         let same = |old: &&Snapshot| {
             let before = &old.config.cache;
-            (before.tokens, before.max_age) == (cache.tokens, cache.max_age)
+            (before.tokens, before.token_bytes, before.max_age)
+                == (cache.tokens, cache.token_bytes, cache.max_age)
         };
         match self.previous.filter(same) {
             Some(old) => Arc::clone(&old.tokens),
-            None => Arc::new(TokenCache::new(cache.tokens, cache.max_age)),
+            None => {
+                let bytes = cache.token_bytes.bytes();
+                Arc::new(TokenCache::new(cache.tokens, bytes, cache.max_age))
+            }
         }
     }
 }

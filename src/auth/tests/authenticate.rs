@@ -92,7 +92,7 @@ fn a_reload_that_changes_nothing_keeps_verdicts() {
 }
 
 #[test]
-fn refusals_are_not_remembered() {
+fn a_refusal_that_time_can_turn_is_not_remembered() {
     let (gateway, set) = (Gateway::new(), strict_set());
     let early = sign(&header(), &with(claims(), "nbf", json!(NOW + 40)));
     assert!(now_or_never(gateway.ask(&set, &early)).is_err());
@@ -102,9 +102,12 @@ fn refusals_are_not_remembered() {
 
 #[test]
 fn without_room_or_time_nothing_is_kept() {
-    for cache in
-        [TokenCache::new(0, Duration::from_secs(60)), TokenCache::new(1000, Duration::ZERO)]
-    {
+    let minute = Duration::from_secs(60);
+    for cache in [
+        TokenCache::new(0, 1 << 20, minute),
+        TokenCache::new(1000, 0, minute),
+        TokenCache::new(1000, 1 << 20, Duration::ZERO),
+    ] {
         let gateway = Gateway { cache, ..Gateway::new() };
         let set = strict_set();
         for _ in 0..3 {

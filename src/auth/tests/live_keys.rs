@@ -136,6 +136,28 @@ async fn a_removed_key_takes_its_cached_tokens_along() {
 }
 
 #[tokio::test]
+async fn j25_a_remembered_refusal_never_outlives_the_keys_that_made_it() {
+    let (old, new) = (Signer::generate().unwrap(), Signer::generate().unwrap());
+    let named = |signer: &Signer| {
+        let mut jwk = signer.jwk().clone();
+        jwk["kid"] = json!("one");
+        json!({ "keys": [jwk] })
+    };
+    let server = KeyServer::start(Some(named(&old))).await;
+    let (set, keys) = server.issuer(Duration::from_millis(50));
+    keys.start(&tokio::runtime::Handle::current());
+    let gateway = Gateway::new();
+    let claims = json!({"iss": URL, "exp": NOW + 300});
+    let header = json!({"kid": "one"});
+    let token = new.sign(header.as_object().unwrap(), claims.as_object().unwrap()).unwrap();
+    until(&gateway, &set, &token, refused(Cause::BadSignature)).await;
+    // Another key under the same name: no unknown kid, no fetch on demand, and the clock stands
+    // still, so that nothing but the change itself can end the refusal.
+    server.publish(Some(named(&new)));
+    until(&gateway, &set, &token, Result::is_ok).await;
+}
+
+#[tokio::test]
 async fn an_issuer_that_fails_does_not_end_good_tokens() {
     let (known, unknown) = (Signer::generate().unwrap(), Signer::generate().unwrap());
     let server = KeyServer::start(Some(jwks([&known]))).await;

@@ -6,6 +6,7 @@ mod defects;
 mod live_keys;
 mod permits;
 mod places;
+mod remembered;
 mod revoked;
 mod rows;
 
@@ -123,7 +124,7 @@ fn now() -> UnixTime {
 }
 
 fn shared_cache() -> TokenCache {
-    TokenCache::new(1000, std::time::Duration::from_secs(60))
+    TokenCache::new(1000, 1 << 24, std::time::Duration::from_secs(60))
 }
 
 /// One worker with its caches.
