@@ -255,7 +255,22 @@ fn explain_tells_the_route_and_why_the_others_lost() {
         ("GET", "http://a/only", &[], &["405 method_not_allowed (allowed: PUT"]),
         ("GET", "http://a/api/../only", &[], &["path       /only"]),
         ("GET", "http://a/%2e%2e/x", &[], &["path       refused: bad_request ("]),
-        ("GET", "http://a/api%2fx", &[], &["path       refused: ambiguous_path ("]),
+        (
+            "GET",
+            "http://a/api%2fx",
+            &[],
+            &[
+                "path       /api%2Fx, to no route",
+                "path       refused: ambiguous_path (some read it as `/api/x`)",
+                "  which is route /api/*",
+            ],
+        ),
+        (
+            "GET",
+            "http://a/api/group%2fname",
+            &[],
+            &["path       /api/group%2Fname", "route      /api/*"],
+        ),
         ("TRACE", "http://a/api/x", &[], &["head       refused: method_not_allowed ("]),
         (
             "GET",

@@ -425,8 +425,8 @@ fn cookie(response: &Response, name: &str) -> String {
 fn caller_finds_no_way_out(shop: &Shop) {
     let [mut caller, _] = shop.callers();
     caller.get("/static/staticfiles.json", &[]).expect(404);
-    caller.get("/static/../db.sqlite3", &[]).expect(404);
-    caller.get("/static/%2e%2e/db.sqlite3", &[]).expect(404);
+    caller.get("/static/../db.sqlite3", &[]).expect(400);
+    caller.get("/static/%2e%2e/db.sqlite3", &[]).expect(400);
     caller.get("/static/admin/", &[]).expect(404);
 }
 

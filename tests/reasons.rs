@@ -235,7 +235,7 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
     let response = match reason {
         Reason::AddressNotAllowed => place.get("/verify", ""),
         Reason::AlgorithmNotAllowed => headed("alg", json!("none")),
-        Reason::AmbiguousPath => place.get("/open//x", ""),
+        Reason::AmbiguousPath => place.get("/private/..%2Fpage/x", ""),
         Reason::AudienceMismatch => changed("aud", json!("another")),
         Reason::BadHost => place.send("GET /open HTTP/1.1\r\n\r\n"),
         Reason::BadRequest => place.get("/open/%00", ""),

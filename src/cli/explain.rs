@@ -18,7 +18,7 @@ use crate::auth::{self, Carrier, Guarded, Principal};
 use crate::clock::Clock;
 use crate::gateway::Reject;
 use crate::http::{Scheme, head, headers, path};
-use crate::route::Found;
+use crate::route::{Found, Split};
 use crate::snapshot::plan::{Action, RoutePlan};
 use crate::snapshot::{Snapshot, Surroundings, compile};
 
@@ -111,12 +111,10 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
         Ok(dropped) => println!("headers    {dropped} deleted, for the `_` in their names"),
         Err(error) => return refuse("headers", &error, &Reject::Head(error)),
     }
-    let canonical = match path::canonicalize(parts.uri.path()) {
-        Ok(path) => path.into_owned(),
-        Err(error) => return refuse("path", &error, &Reject::Path(error)),
+    let Some((canonical, found, preflight)) = one_route(snapshot, slot, host, &parts) else {
+        return;
     };
     println!("path       {canonical}");
-    let (found, preflight) = snapshot.find_for(slot, host, &canonical, &parts);
     let named = matches!(found, Found::Route(index) if snapshot.names_listener(index, slot));
     if !named && plan.redirect(&canonical).is_some() {
         println!("redirect   to https, as the listener says");
@@ -154,6 +152,48 @@ fn show_found(
                 show_route(snapshot, clock, route, parts, scheme);
             }
         }
+    }
+}
+
+/// The canonical path, what it comes to, and the method that a preflight asks for; none, once the reason is shown, if it is refused.
+fn one_route(
+    snapshot: &Snapshot,
+    slot: usize,
+    host: &str,
+    parts: &Parts,
+) -> Option<(String, Found<usize>, Option<Method>)> {
+    let raw = parts.uri.path();
+    let canonical = match path::canonicalize(raw) {
+        Ok(canonical) => canonical,
+        Err(error) => {
+            refuse("path", &error, &Reject::Path(error));
+            return None;
+        }
+    };
+    let (found, preflight) = snapshot.find_for(slot, host, &canonical.path, parts);
+    let method = preflight.as_ref().unwrap_or(&parts.method);
+    if canonical.doubtful
+        && let Err(split) = snapshot.agree(slot, host, raw, method, &found)
+    {
+        ambiguous(snapshot, &canonical.path, &found, &split);
+        return None;
+    }
+    Some((canonical.path.into_owned(), found, preflight))
+}
+
+/// A path that is not everybody's path to one route.
+fn ambiguous(snapshot: &Snapshot, path: &str, found: &Found<usize>, split: &Split<usize>) {
+    let name = |found: &Found<usize>| match found {
+        Found::Route(index) => {
+            snapshot.route(*index).map_or("-".to_owned(), |route| format!("route {}", route.name))
+        }
+        Found::MethodNotAllowed(_) => "routes for other methods".to_owned(),
+        Found::None => "no route".to_owned(),
+    };
+    println!("path       {path}, to {}", name(found));
+    refuse("path", split, &Reject::Path(path::PathError::Ambiguous));
+    if let Split::Elsewhere { found, .. } = split {
+        println!("  which is {}", name(found));
     }
 }
 

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
 use super::metadata::{self, Base};
@@ -135,12 +135,13 @@ async fn steps(
     if let Some(response) = preflight::asterisk(&head.target) {
         return Ok(response.map(Inner::from));
     }
-    let uri = canonical(&parts.uri)?;
+    let (uri, doubtful) = canonical(&parts.uri)?;
     exchange.uri = uri.clone();
-    parts.uri = uri;
+    let raw = std::mem::replace(&mut parts.uri, uri);
 
     // 3. and 4.
-    let route = match route(exchange, &snapshot, &head.authority, &parts)? {
+    let doubted = doubtful.then_some(raw);
+    let route = match route(exchange, &snapshot, &head.authority, &parts, doubted)? {
         Routed::Answer(response) => return Ok(response.map(Inner::from)),
         Routed::Route(route) => route,
     };
@@ -180,10 +181,11 @@ fn route<'s>(
     snapshot: &'s Snapshot,
     authority: &Authority,
     parts: &Parts,
+    doubted: Option<Uri>,
 ) -> Result<Routed<'s>, Reject> {
     let (listener, path) = (exchange.connection().listener, parts.uri.path());
     // A preflight's route is the one that it asks about.
-    let (found, asked) = snapshot.find_for(listener, authority.host(), path, parts);
+    let (found, asked) = find(snapshot, listener, authority.host(), parts, doubted)?;
 
     // The listener's redirect, which a route that names this listener wins against.
     if !matches!(found, Found::Route(index) if snapshot.names_listener(index, listener)) {
@@ -211,6 +213,24 @@ fn route<'s>(
         return Ok(Routed::Answer(preflight::cors(cors, &asked, &parts.headers)));
     }
     Ok(Routed::Route(route))
+}
+
+/// What the canonical path leads to, and everybody who reads the one as sent, if that is in doubt;
+/// and the method that a preflight asks for.
+fn find(
+    snapshot: &Snapshot,
+    listener: usize,
+    host: &str,
+    parts: &Parts,
+    doubted: Option<Uri>,
+) -> Result<(Found<usize>, Option<Method>), Reject> {
+    let (found, preflight) = snapshot.find_for(listener, host, parts.uri.path(), parts);
+    if let Some(raw) = doubted {
+        let method = preflight.as_ref().unwrap_or(&parts.method);
+        let agreed = snapshot.agree(listener, host, raw.path(), method, &found);
+        agreed.map_err(|_| Reject::Path(path::PathError::Ambiguous))?;
+    }
+    Ok((found, preflight))
 }
 
 /// A request whose head has passed every check.
@@ -329,20 +349,21 @@ fn screen(snapshot: &Snapshot, exchange: &mut Exchange, parts: &mut Parts) -> Re
     Ok(())
 }
 
-/// The target in origin form with its canonical path: matched, logged and forwarded alike.
-fn canonical(uri: &Uri) -> Result<Uri, Reject> {
+/// The target in origin form with its canonical path: matched, logged and forwarded alike; and
+/// whether the path has other readings.
+fn canonical(uri: &Uri) -> Result<(Uri, bool), Reject> {
     let raw = uri.path();
-    let canonical = path::canonicalize(raw).map_err(Reject::Path)?;
-    if matches!(canonical, Cow::Borrowed(_)) && uri.authority().is_none() {
-        return Ok(uri.clone());
+    let path::Canonical { path, doubtful } = path::canonicalize(raw).map_err(Reject::Path)?;
+    if matches!(path, Cow::Borrowed(_)) && uri.authority().is_none() {
+        return Ok((uri.clone(), doubtful));
     }
     let target = match uri.query() {
-        Some(query) => format!("{canonical}?{query}"),
-        None => canonical.into_owned(),
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
     };
     let target =
         PathAndQuery::try_from(target).map_err(|_| Reject::Path(path::PathError::Control))?;
-    Ok(Uri::from(target))
+    Ok((Uri::from(target), doubtful))
 }
 
 /// What the head alone can refuse costs no upload, no `100 Continue` and no upstream.

@@ -17,6 +17,7 @@ pub mod headers;
 pub mod hop_by_hop;
 pub mod networks;
 pub mod path;
+pub mod readings;
 pub mod status;
 pub mod web_origin;
 

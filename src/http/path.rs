@@ -1,30 +1,49 @@
 //! The canonical path: one spelling that routes are matched against and applications receive.
 //!
-//! Owns the decision which request paths have only one reading. Trusts nothing: the input is what a
-//! client wrote after the host. Decodes unreserved `%XX` (RFC 3986 section 6.2.2.2), writes the
-//! others with upper-case digits, escapes raw bytes beyond ASCII and resolves dot segments, encoded
-//! or not. Refuses what the next server could read differently than the route table did: that
-//! difference is how `/public/..%2fadmin` walks past a protected `/admin`.
+//! Owns that spelling, and tells which paths another server could read otherwise. Trusts nothing:
+//! the input is what a client wrote after the host. Decodes unreserved `%XX` (RFC 3986 section
+//! 6.2.2.2), writes the others with upper-case digits, escapes raw bytes beyond ASCII and resolves
+//! dot segments, encoded or not; `//`, `;` and `%2F` are neither merged nor cut. Refuses what has
+//! no meaning at all. What has several is marked: the difference between two readings is how
+//! `/public/..%2fadmin` walks past a protected `/admin` (`http::readings` has them all).
 
 use std::borrow::Cow;
 use std::fmt;
 
+/// A path in its canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canonical<'p> {
+    /// Begins with one `/`, is ASCII, has no dot segment, and is its own canonical form.
+    pub path: Cow<'p, str>,
+    /// Whether somebody could read the path otherwise: it has or had dot segments, `//`, `;`,
+    /// `%2F`, `%5C`, `%3B`, or escapes that decode to escapes.
+    pub doubtful: bool,
+}
+
 /// Brings a path into its canonical form; borrows if it has that form already.
 ///
-/// `raw_path` is the path alone, without `?` and query. The result begins with `/`, is ASCII, has
-/// no dot segment and no empty segment but the last, and is its own canonical form.
+/// `raw_path` is the path alone, without `?` and query. Nearly every path costs one scan.
 ///
 /// # Errors
-/// [`PathError`]; [`PathError::Ambiguous`] where servers are known to disagree about the meaning.
-pub fn canonicalize(raw_path: &str) -> Result<Cow<'_, str>, PathError> {
+/// [`PathError`]; [`PathError::Ambiguous`] where it begins with `//`: many a library takes what
+/// follows for a host (RFC 3986 section 4.2).
+pub fn canonicalize(raw_path: &str) -> Result<Canonical<'_>, PathError> {
     if !raw_path.starts_with('/') {
         return Err(PathError::NotAbsolute);
     }
     if is_clean(raw_path.as_bytes()) {
-        return Ok(Cow::Borrowed(raw_path));
+        return Ok(Canonical { path: Cow::Borrowed(raw_path), doubtful: false });
     }
-    let canonical = rewrite(raw_path)?;
-    Ok(if canonical == raw_path { Cow::Borrowed(raw_path) } else { Cow::Owned(canonical) })
+    let spelled = respell(raw_path)?;
+    let had_dots = spelled.split('/').any(is_dots);
+    let canonical = if had_dots { resolve(&spelled)? } else { spelled };
+    if canonical.starts_with("//") {
+        return Err(PathError::Ambiguous);
+    }
+    let doubtful = had_dots || is_doubtful(&canonical);
+    let same = canonical == raw_path;
+    let path = if same { Cow::Borrowed(raw_path) } else { Cow::Owned(canonical) };
+    Ok(Canonical { path, doubtful })
 }
 
 /// Decodes every escape of one segment of a canonical path: the bytes an application sees.
@@ -70,7 +89,7 @@ pub fn encode_segment(decoded: &[u8]) -> String {
 pub enum PathError {
     /// `..` climbs above the root.
     AboveRoot,
-    /// Servers disagree about it: `%2F`, `%5C`, `//`, `;..`, `..;`, double-encoded dots or slashes.
+    /// Servers disagree about it: one of its readings leads elsewhere.
     Ambiguous,
     /// A raw `\`, which some servers take for `/`.
     Backslash,
@@ -114,76 +133,69 @@ fn is_clean(path: &[u8]) -> bool {
     })
 }
 
-/// RFC 3986 section 5.2.4, on decoded segments; `//` never gets here as an empty segment.
-fn rewrite(raw_path: &str) -> Result<String, PathError> {
+/// The path with its escapes in their one spelling, and its dot segments as they are.
+pub(super) fn respell(raw_path: &str) -> Result<String, PathError> {
     let mut out = String::with_capacity(raw_path.len());
-    let mut segments = raw_path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        if segment.is_empty() && !is_last {
-            return Err(PathError::Ambiguous);
-        }
-        let start = out.len();
-        out.push('/');
-        push_segment(&mut out, segment)?;
-        match out.get(start + 1..).unwrap_or_default() {
-            "." => out.truncate(if is_last { start + 1 } else { start }),
-            ".." => {
-                let parent = out.get(..start).and_then(|kept| kept.rfind('/'));
-                out.truncate(parent.ok_or(PathError::AboveRoot)?);
-                if is_last {
-                    out.push('/');
+    let mut bytes = raw_path.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                match hex_pair(bytes.next(), bytes.next()).ok_or(PathError::BadEscape)? {
+                    // `%0A` goes too: `^admin$` in an application also matches "admin\n".
+                    0..=0x1f | 0x7f => return Err(PathError::Control),
+                    value if is_unreserved(value) => out.push(char::from(value)),
+                    value => push_escape(&mut out, value),
                 }
             }
-            decoded if has_two_readings(decoded) => return Err(PathError::Ambiguous),
-            _ => {}
+            b'\\' => return Err(PathError::Backslash),
+            b'?' | b'#' | 0..=0x20 | 0x7f => return Err(PathError::Control),
+            0x80.. => push_escape(&mut out, byte),
+            byte => out.push(char::from(byte)),
         }
     }
     Ok(out)
 }
 
-fn push_segment(out: &mut String, segment: &str) -> Result<(), PathError> {
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                match hex_pair(bytes.next(), bytes.next()).ok_or(PathError::BadEscape)? {
-                    b'/' | b'\\' => return Err(PathError::Ambiguous),
-                    // `%0A` goes too: `^admin$` in an application also matches "admin\n".
-                    0..=0x1f | 0x7f => return Err(PathError::Control),
-                    value if is_unreserved(value) => out.push(char::from(value)),
-                    value => push_escape(out, value),
-                }
+/// RFC 3986 section 5.2.4; an empty segment is one like any other.
+fn resolve(path: &str) -> Result<String, PathError> {
+    let mut out = String::with_capacity(path.len());
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => out.truncate(out.rfind('/').ok_or(PathError::AboveRoot)?),
+            segment => {
+                out.push('/');
+                out.push_str(segment);
             }
-            b'\\' => return Err(PathError::Backslash),
-            b'?' | b'#' | 0..=0x20 | 0x7f => return Err(PathError::Control),
-            0x80.. => push_escape(out, byte),
-            byte => out.push(char::from(byte)),
+        }
+        if is_last && is_dots(segment) {
+            out.push('/');
         }
     }
-    Ok(())
+    Ok(out)
 }
 
-/// Whether a decoded segment could become a dot segment or a slash in another server's eyes.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
+
+/// Whether a canonical path, without dot segments, has more than one reading.
 ///
-/// Servlet containers cut `;parameters` off a segment before they resolve dots, so `/..;/admin`
-/// and `/.;/admin` reach `/admin` there; some decode before they cut. Servers that decode twice
-/// see `%252e` as a dot; `%25%32%65` has been decoded to that spelling when it arrives here.
-fn has_two_readings(segment: &str) -> bool {
-    const DOTS_AT_PARAMETERS: [&str; 4] = ["..;", ";..", "..%3B", "%3B.."];
-    if !segment.contains([';', '%']) {
-        return false;
-    }
-    DOTS_AT_PARAMETERS.iter().any(|spelling| segment.contains(spelling))
-        || segment.starts_with(".;")
-        || segment.starts_with(".%3B")
-        || segment.match_indices("%25").any(|(at, escape)| {
-            let mut rest = segment.get(at + escape.len()..).unwrap_or_default();
-            while let Some(deeper) = rest.strip_prefix("25") {
-                rest = deeper;
+/// What decodes to a plain byte has one: the table compares decoded segments, as applications do.
+fn is_doubtful(canonical: &str) -> bool {
+    canonical.contains("//")
+        || canonical.contains(';')
+        || canonical.match_indices('%').any(|(at, _)| {
+            let mut after = canonical.bytes().skip(at + 1);
+            match (after.next(), after.next()) {
+                (Some(b'2'), Some(b'F')) | (Some(b'5'), Some(b'C')) | (Some(b'3'), Some(b'B')) => {
+                    true
+                }
+                (Some(b'2'), Some(b'5')) => hex_pair(after.next(), after.next()).is_some(),
+                (_, _) => false,
             }
-            let digits = rest.get(..2).unwrap_or_default();
-            ["2e", "2f", "5c"].iter().any(|hidden| digits.eq_ignore_ascii_case(hidden))
         })
 }
 
@@ -191,7 +203,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-fn hex_pair(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+pub(super) fn hex_pair(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }

@@ -203,9 +203,11 @@ impl FromStr for PathPattern {
         if path.contains('*') {
             return Err(PathPatternError::Wildcard);
         }
-        let canonical = canonicalize(path).map_err(PathPatternError::Path)?;
-        if is_prefix && canonical.ends_with('/') {
-            // `/a//*` and `/a/./*`: no canonical path lies below an empty segment.
+        let canonical = canonicalize(path).map_err(PathPatternError::Path)?.path;
+        let has_readings = canonicalize(&canonical).is_ok_and(|again| again.doubtful);
+        if has_readings || is_prefix && canonical.ends_with('/') {
+            // `/a;b`, `/a%2Fb`, `/a//*` and `/a/./*`: somebody reads such a path otherwise, to
+            // whom this route is another; whatever it would match is refused for that.
             return Err(PathPatternError::Path(PathError::Ambiguous));
         }
         let mut pattern = String::with_capacity(canonical.len());

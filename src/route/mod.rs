@@ -16,10 +16,12 @@
 pub mod matcher;
 pub mod methods;
 pub mod relation;
+pub mod split_view;
 pub mod table;
 
 pub use matcher::PathPatternError;
 pub use matcher::{HostPattern, HostPatternError, ListenerSet, Matcher, PathPattern};
 pub use methods::{Allow, MethodError, MethodSet};
 pub use relation::{Explanation, Lost, Relation, explain, relation, shadowed};
+pub use split_view::Split;
 pub use table::{Found, Table};

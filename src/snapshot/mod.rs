@@ -45,7 +45,7 @@ use crate::http::headers::{Asserted, UnderscorePolicy};
 use crate::keys::KeySet;
 use crate::limit::Limiter;
 use crate::proxy::Spool;
-use crate::route::{Found, Matcher, Table};
+use crate::route::{Found, Matcher, Split, Table, split_view};
 use crate::state_dir::StateDir;
 use crate::telemetry::ids::IssuerId;
 use crate::upstream::Upstream;
@@ -137,6 +137,22 @@ impl Snapshot {
             return (Found::Route(index), Some(asked));
         }
         (self.find(listener, host, path, &parts.method), None)
+    }
+
+    /// Whether everybody who reads `raw_path` comes to what the canonical path `found`; asked only
+    /// about doubtful ones.
+    ///
+    /// # Errors
+    /// A reading that leads elsewhere.
+    pub fn agree(
+        &self,
+        listener: usize,
+        host: &str,
+        raw_path: &str,
+        method: &Method,
+        found: &Found<usize>,
+    ) -> Result<(), Split<usize>> {
+        split_view::agree(&self.table, listener, host, raw_path, method, found)
     }
 
     /// The plan of a route that [`Snapshot::find`] returned.

@@ -178,7 +178,7 @@ fn h1_a_refused_requests_body_is_not_the_next_request() {
     let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{HIDDEN}\r\n0\r\n\r\n");
     let counted = format!("Content-Length: {length}\r\n\r\n{HIDDEN}");
     for framed in [&chunked, &counted] {
-        for refused in ["/private", "/open/a%2fb", "/open//"] {
+        for refused in ["/private", "/open/..%2fb", "//open"] {
             let mut client = site.client();
             client.send(format!("POST {refused} HTTP/1.1\r\nHost: localhost\r\n{framed}"));
             let response = client.response();

@@ -1,20 +1,37 @@
 //! How servers less careful than this gateway could read a path that it forwards.
 
-/// Everything a path could come to: as it is, decoded once or twice, its parameters cut, its
-/// backslashes turned, its slashes merged, its dots resolved, in any combination.
+/// Everything a path could come to: as it is, decoded once or again, its parameters cut, its
+/// backslashes turned, its slashes merged, its dots resolved, in any order.
 pub(crate) fn readings(path: &str) -> Vec<String> {
-    type Step = fn(&str) -> String;
-    const STEPS: [Step; 6] =
-        [decoded, decoded, without_parameters, |p| p.replace('\\', "/"), merged, resolved];
+    const STEPS: [fn(&str) -> String; 6] =
+        [decoded, without_parameters, dots_behind, |p| p.replace('\\', "/"), merged, resolved];
     let mut readings = vec![path.to_owned()];
-    for choice in 1..1_u32 << STEPS.len() {
-        let chosen = STEPS.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
-        let reading = chosen.fold(path.to_owned(), |path, (_, step)| step(&path));
-        if !readings.contains(&reading) {
-            readings.push(reading);
+    let mut next = 0;
+    while let Some(known) = readings.get(next).cloned() {
+        next += 1;
+        for reading in STEPS.map(|step| step(&known)) {
+            if !readings.contains(&reading) {
+                readings.push(reading);
+            }
         }
     }
     readings
+}
+
+/// A reading as routes are compared: escaped letters, digits and dots are what they stand for.
+pub(crate) fn plain(reading: &str) -> String {
+    let mut plain = reading.to_owned();
+    for byte in (b'a'..=b'z').chain(b'A'..=b'Z').chain(b'0'..=b'9').chain(*b".-_~") {
+        for escape in [format!("%{byte:02x}"), format!("%{byte:02X}")] {
+            plain = plain.replace(&escape, &char::from(byte).to_string());
+        }
+    }
+    plain
+}
+
+/// For a reader who leaves dot segments alone.
+pub(crate) fn has_dots(reading: &str) -> bool {
+    plain(reading).split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 fn decoded(path: &str) -> String {
@@ -36,13 +53,18 @@ fn decoded(path: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Of dots alone: the contract leaves `;` in the others where it is.
 fn without_parameters(path: &str) -> String {
-    let cut = |segment: &str| match segment.split_once(';') {
-        Some((dots @ ("" | "." | ".."), _)) => dots.to_owned(),
+    let cut = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
+    path.split('/').map(cut).collect::<Vec<_>>().join("/")
+}
+
+/// What remains of `;..` where `;` ends a segment.
+fn dots_behind(path: &str) -> String {
+    let bare = |segment: &str| match segment.rsplit(';').next() {
+        Some(dots @ ("." | "..")) => dots.to_owned(),
         Some(_) | None => segment.to_owned(),
     };
-    path.split('/').map(cut).collect::<Vec<_>>().join("/")
+    path.split('/').map(bare).collect::<Vec<_>>().join("/")
 }
 
 fn merged(path: &str) -> String {
@@ -62,6 +84,9 @@ fn resolved(path: &str) -> String {
             segment => kept.push(segment),
         }
     }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push("");
+    }
     format!("/{}", kept.join("/"))
 }
 
@@ -76,6 +101,8 @@ fn a_path_is_read_in_every_way_that_has_bitten_somebody() {
         "/public//../../admin",
         "//admin",
         "/public/..%3b/admin",
+        "/admin;x=1",
+        "/public/;../admin",
         "/%61dmin",
     ] {
         assert!(readings(path).iter().any(|reading| reading == "/admin"), "{path}");

@@ -1,6 +1,7 @@
 //! One cell of the matrix: what is sent, in either protocol, and what the contract says to it.
 
 use super::forge::{Kind, Lines};
+use super::readings::{has_dots, plain, readings};
 use super::site::{FILES, Found, ROUTES, Route, TARGETS, Target, To, find};
 use super::spellings::{Carried, Reading, SPELLINGS, Spelling, write};
 use super::tokens::{Defect, Lack, Verdict};
@@ -258,11 +259,36 @@ impl<'a> Request<'a> {
             }
             Reading::Misfit | Reading::Refused(_) => unreachable!("refused above"),
         };
-        match find(self.carrier.listener, &self.canonical_host(), &path, self.method) {
+        let found = self.find(&path);
+        if self.has_another_view(&found) {
+            return refused("ambiguous_path");
+        }
+        match found {
             Found::None => refused("no_route"),
             Found::OtherMethods => refused("method_not_allowed"),
             Found::Route(route) => self.served(route, path, &query),
         }
+    }
+
+    fn find(&self, path: &str) -> Found {
+        find(self.carrier.listener, &self.canonical_host(), path, self.method)
+    }
+
+    /// Whether somebody could read the path as sent, or as it would be forwarded, as another
+    /// route's: or as none's, unless he does so since he leaves dots alone.
+    fn has_another_view(&self, found: &Found) -> bool {
+        let raw = self.raw();
+        let path = match raw.split_once("://") {
+            Some((_, rest)) => format!("/{}", rest.split_once('/').map_or("", |(_, path)| path)),
+            None => raw,
+        };
+        let path = path.split(['?', '#']).next().unwrap();
+        readings(path).iter().any(|reading| match (found, self.find(&plain(reading))) {
+            (Found::Route(ours), Found::Route(theirs)) => ours.name != theirs.name,
+            (_, Found::Route(_)) => true,
+            (Found::None, Found::None) | (Found::OtherMethods, Found::OtherMethods) => false,
+            _ => !has_dots(reading),
+        })
     }
 
     /// Why the head is refused, in the order in which it is looked at.

@@ -1,0 +1,200 @@
+//! The guard against an oracle that applies everything servers do, in every order.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::http::path::canonicalize;
+use crate::route::{ListenerSet, Matcher, MethodSet};
+
+/// A table of these patterns, each route known by its place.
+fn table(patterns: &[&str]) -> Table<usize> {
+    let routes = patterns.iter().enumerate().map(|(place, pattern)| {
+        let matcher = Matcher {
+            hosts: Vec::new(),
+            path: pattern.parse().unwrap(),
+            methods: MethodSet::all(),
+            listeners: ListenerSet::All,
+        };
+        (matcher, place)
+    });
+    Table::build(routes.collect())
+}
+
+/// What becomes of a path: the canonical one and its route, or a refusal.
+fn verdict(table: &Table<usize>, raw: &str) -> Result<(String, Found<usize>), PathError> {
+    let canonical = canonicalize(raw)?;
+    let found = table.find(0, "h", &canonical.path, &Method::GET);
+    if canonical.doubtful {
+        agree(table, 0, "h", raw, &Method::GET, &found).map_err(|_| PathError::Ambiguous)?;
+    }
+    Ok((canonical.path.into_owned(), found))
+}
+
+#[test]
+fn encoded_slashes_work_where_one_route_takes_them_and_nowhere_else() {
+    let gitlab = table(&["/*", "/admin/*", "/public/*"]);
+    for (raw, route) in [
+        ("/api/v4/projects/group%2Fname/issues", 0),
+        ("/api/v4/projects/group%2fname%2fsub", 0),
+        ("/a//b", 0),
+        ("/a;v=1/b", 0),
+        ("/100%2525", 0),
+        ("/public/x%2Fy", 2),
+        ("/public/a/../b", 2),
+        ("/admin/%2e/x", 1),
+        ("/public/a;x/b", 2),
+    ] {
+        let (path, found) = verdict(&gitlab, raw).unwrap_or_else(|error| panic!("{raw}: {error}"));
+        assert_eq!(found, Found::Route(route), "{raw} as {path}");
+    }
+    for raw in [
+        "/public%2F..%2Fadmin",
+        "/public/..%2Fadmin",
+        "/public%2Fx",
+        "/admin;x=1/users",
+        "/admin%3Bx/users",
+        "/;/admin",
+        "/x;/../admin",
+        "/public/..;/admin",
+        "/public/..%5Cadmin",
+        "/a//../admin",
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public/%252e%252e/admin",
+        "/%2561dmin/x",
+        "/x/../admin%2F",
+        "/.//admin",
+        "//x",
+    ] {
+        assert_eq!(verdict(&gitlab, raw), Err(PathError::Ambiguous), "{raw}");
+    }
+}
+
+#[test]
+fn a_way_out_of_all_routes_is_none() {
+    let one = table(&["/api/*"]);
+    for raw in ["/api/a%2F..%2F..%2Fx", "/api/..%2Finternal", "/api/..;/internal", "/api%2Fx"] {
+        assert_eq!(verdict(&one, raw), Err(PathError::Ambiguous), "{raw}");
+    }
+    // Nobody who leaves the dots alone serves these from elsewhere.
+    assert_eq!(verdict(&one, "/x/../api/y").unwrap().1, Found::Route(0));
+    assert_eq!(verdict(&one, "/./api/y").unwrap().1, Found::Route(0));
+    assert_eq!(verdict(&one, "/x%2Fy").unwrap().1, Found::None);
+}
+
+/// Everything that `depth` steps, in any order, can make of a path. Bytes as letters, so that no
+/// step can fail on them; a mark in front once escapes were decoded.
+fn reachable(path: &str, depth: usize, seen: &mut Vec<(String, bool)>, decoded: bool) {
+    let state = (path.to_owned(), decoded);
+    if seen.contains(&state) {
+        return;
+    }
+    seen.push(state);
+    if depth == 0 {
+        return;
+    }
+    let mut once_more = String::new();
+    let letters: Vec<char> = path.chars().collect();
+    let mut at = 0;
+    while at < letters.len() {
+        let escape: String = letters[at..].iter().take(3).collect();
+        let value = escape.strip_prefix('%').filter(|hex| hex.len() == 2);
+        match value.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) => {
+                once_more.push(char::from(value));
+                at += 3;
+            }
+            None => {
+                once_more.push(letters[at]);
+                at += 1;
+            }
+        }
+    }
+    reachable(&once_more, depth - 1, seen, true);
+    reachable(&path.replace('\\', "/"), depth - 1, seen, decoded);
+    let cut: Vec<&str> = path.split('/').map(|one| one.split(';').next().unwrap()).collect();
+    reachable(&cut.join("/"), depth - 1, seen, decoded);
+    let bare: Vec<&str> = path
+        .split('/')
+        .map(|one| one.rsplit(';').next().filter(|end| [".", ".."].contains(end)).unwrap_or(one))
+        .collect();
+    reachable(&bare.join("/"), depth - 1, seen, decoded);
+    let mut merged = path.to_owned();
+    while merged.contains("//") {
+        merged = merged.replace("//", "/");
+    }
+    reachable(&merged, depth - 1, seen, decoded);
+    let mut kept = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            other => kept.push(other),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push("");
+    }
+    reachable(&format!("/{}", kept.join("/")), depth - 1, seen, decoded);
+}
+
+/// The place of the most specific pattern for segments as a reader sees them.
+fn naive_find(patterns: &[&str], segments: &[String]) -> Option<usize> {
+    let fits = |pattern: &&str| {
+        let own: Vec<&str> = pattern.split('/').skip(1).collect();
+        match own.split_last() {
+            Some((&"*", above)) => {
+                segments.len() >= above.len() && above.iter().zip(segments).all(|(a, b)| a == b)
+            }
+            _ => own == segments,
+        }
+    };
+    let weight = |pattern: &&str| (!pattern.ends_with('*'), pattern.len());
+    let best = patterns.iter().filter(|one| fits(one)).max_by_key(|one| weight(one))?;
+    patterns.iter().position(|one| one == best)
+}
+
+fn segments(path: &str, decoded: bool) -> Vec<String> {
+    let once = |segment: &str| {
+        let mut seen = Vec::new();
+        reachable(segment, 1, &mut seen, false);
+        // The second state is the decoded one, or there is none since nothing is escaped.
+        seen.get(1).filter(|(_, is)| *is).map_or(segment.to_owned(), |(text, _)| text.clone())
+    };
+    path.split('/').skip(1).map(|one| if decoded { one.to_owned() } else { once(one) }).collect()
+}
+
+const PIECES: [&str; 22] = [
+    "/", "/", "/", "a", "b", "admin", "..", ".", "%2F", "%2f", "%5C", ";", ";x", "%3B", "%2e",
+    "%252F", "%252e", "%253B", "%255c", "%25", "%61", "//",
+];
+const PATTERNS: [&str; 9] =
+    ["/*", "/a/*", "/admin/*", "/a/b/*", "/a/admin", "/b/*", "/b", "/a/", "/admin/a/*"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn whatever_is_forwarded_meets_one_policy_in_every_reading(
+        chosen in proptest::collection::btree_set(select(PATTERNS.to_vec()), 1..5),
+        pieces in proptest::collection::vec(select(PIECES.to_vec()), 1..8),
+    ) {
+        let patterns: Vec<&str> = chosen.into_iter().collect();
+        let raw = format!("/{}", pieces.concat());
+        let Ok((forwarded, Found::Route(route))) = verdict(&table(&patterns), &raw) else {
+            return Ok(());
+        };
+        prop_assert_eq!(naive_find(&patterns, &segments(&forwarded, false)), Some(route));
+        let mut seen = Vec::new();
+        reachable(&raw, 6, &mut seen, false);
+        reachable(&forwarded, 6, &mut seen, false);
+        for (reading, decoded) in seen {
+            let segments = segments(&reading, decoded);
+            let found = naive_find(&patterns, &segments);
+            let dots = segments.iter().any(|one| matches!(one.as_str(), "." | ".."));
+            let agrees = found == Some(route) || (found.is_none() && dots);
+            prop_assert!(agrees, "{} is forwarded as {} but read as {}", raw, forwarded, reading);
+        }
+    }
+}
