@@ -1,13 +1,11 @@
 //! A configuration file: accepted, or refused with something to draw; never a file read or a
 //! variable of this process seen.
-#![no_main]
 
 use std::path::Path;
 
-use libfuzzer_sys::fuzz_target;
 use portcullis::config::{Environment, parse};
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn check(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let environment = Environment::new([("PORT", "8080"), ("WORD", "wrong")]);
     match parse("gateway.toml", &text, &environment, Path::new("/nonexistent")) {
@@ -17,4 +15,4 @@ fuzz_target!(|data: &[u8]| {
             assert!(!diagnostics.render(true).is_empty());
         }
     }
-});
+}
