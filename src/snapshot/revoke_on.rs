@@ -20,7 +20,7 @@ pub(super) fn compile(
     issuers: &mut Issuers,
 ) -> Option<Box<RevokeOn>> {
     let path = &written.path.value;
-    let is_canonical = canonicalize(path).is_ok_and(|canonical| canonical == path.as_str());
+    let is_canonical = canonicalize(path).is_ok_and(|canonical| canonical.path == path.as_str());
     if !is_canonical || !matcher.path.matches(path) || !matcher.methods.contains(&Method::POST) {
         let message = format!(
             "no request of this route is a POST to {}",
