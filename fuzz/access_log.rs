@@ -71,6 +71,8 @@ pub(crate) fn check(data: &[u8]) {
         user_agent: Some(agent),
         referer: Some(referer),
         auth: None,
+        original: None,
+        rate_limit: None,
         upstream: None,
         tls: Some(TlsRecord { version: "1.3", sni: Some(&sni) }),
         asserted_dropped: 0,

@@ -28,6 +28,7 @@ fn configuration(iss: &str, upstream: &Upstream, settings: &str, state: &Path) -
         path = "/*"
         upstream = "{}"
         [server]
+        bad_tokens = "off"
         state_dir = "{}"
         "#,
         upstream.url(),

@@ -177,8 +177,8 @@ fn what_asks_for_no_token_has_none() {
         let response = site.ask("GET", &format!("{AT}{path}"), "").expect(404);
         assert_eq!(response.json()["code"], "no_route", "{path}");
     }
-    for path in ["//api/x", "/api/%2e%2e/%2Fx", "/../../.."] {
-        assert_eq!(site.ask("GET", &format!("{AT}{path}"), "").status, 400, "{path}");
+    for (path, status) in [("//api/x", 404), ("/api/%2e%2e/%2Fx", 404), ("/../../..", 400)] {
+        assert_eq!(site.ask("GET", &format!("{AT}{path}"), "").status, status, "{path}");
     }
     // Other methods are ordinary requests.
     for method in ["POST", "DELETE", "OPTIONS"] {

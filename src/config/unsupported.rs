@@ -69,7 +69,7 @@ mod tests {
             (KEYS.len(), VALUES.iter().map(|(_, known)| known.len()).sum::<usize>()),
             (24, 13)
         );
-        assert!(key("route.cors") && !key("route.path"));
+        assert!(key("route.mount") && !key("route.path"));
         assert!(value("upstream.balance", "hash:ip") && !value("upstream.balance", "round_robin"));
         assert!(value("upstream.endpoints", "https://a") && value("upstream.idle_timeout", "auto"));
     }

@@ -318,13 +318,13 @@ pub fn request_id() -> HeaderValue {
             (keys.hash_one(0_u8), Cell::new(keys.hash_one(1_u8)))
         };
     }
-    let (high, low) = NEXT.with(|(thread, next)| {
-        let low = next.get();
-        next.set(low.wrapping_add(SPREAD));
-        (*thread, low)
+    let (thread, count) = NEXT.with(|(thread, next)| {
+        let count = next.get();
+        next.set(count.wrapping_add(SPREAD));
+        (*thread, count)
     });
     let mut text = [b'0'; 32];
-    let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
+    let bytes = count.to_be_bytes().into_iter().chain(thread.to_be_bytes());
     for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
         for (digit, nibble) in digits.iter_mut().zip([byte >> 4, byte & 15]) {
             *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };

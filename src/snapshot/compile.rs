@@ -15,7 +15,7 @@ use super::metadata::is_well_known;
 use super::plan::{Action, Destination, ErrorFormat, ResourceMetadata, RoutePlan, Verify};
 use super::upstreams::Upstreams;
 use super::{Revoked, Snapshot, check, issuers, revocations, revoke_on, routes, state_dir};
-use crate::auth::{ErrorStyle, Guarded, Policy, Revocations, TokenCache};
+use crate::auth::{ErrorStyle, Guarded, Issuer, Policy, Revocations, TokenCache};
 use crate::clock::Clock;
 use crate::config::{
     self, Config, Diagnostic, Diagnostics, Loaded, PeerNetwork, Route, Severity, Source, Spanned,
@@ -28,6 +28,7 @@ use crate::proxy::{Proxy, Spool};
 use crate::route::{Matcher, PathPattern, Table};
 use crate::state_dir::StateDir;
 use crate::static_files::{self, Files, FilesError};
+use crate::telemetry::ids::IssuerId;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
 
@@ -180,15 +181,8 @@ impl Compiling<'_> {
             tokens: self.tokens(),
             revocations: Arc::clone(&self.surroundings.revocations),
             state_dir: self.state_dir.clone(),
-            issuer_ids: issuers
-                .iter()
-                .map(|one| self.surroundings.metrics.issuer(one.name()))
-                .collect(),
-            issuers_by_fingerprint: issuers
-                .iter()
-                .enumerate()
-                .map(|(place, issuer)| (issuer.fingerprint(), place))
-                .collect(),
+            issuer_ids: self.issuer_ids(&issuers),
+            issuers_by_fingerprint: by_fingerprint(&issuers),
             issuers,
             upstreams: upstreams.into_list(),
             bad_tokens: self.bad_tokens(),
@@ -196,6 +190,10 @@ impl Compiling<'_> {
             key_sets: std::mem::take(&mut self.key_sets),
         };
         Some((snapshot, listeners.specs))
+    }
+
+    fn issuer_ids(&self, issuers: &[Arc<Issuer>]) -> Vec<IssuerId> {
+        issuers.iter().map(|one| self.surroundings.metrics.issuer(one.name())).collect()
     }
 
     // === routes ===
@@ -211,7 +209,9 @@ impl Compiling<'_> {
         let name = route.effective_name();
         let policy = self.policy(at, route, issuers);
         let errors = error_format(route, policy.as_ref());
-        let metadata = policy.as_ref().and_then(ResourceMetadata::of).map(Box::new);
+        // Who asks a verify route is a proxy: its clients' resource is elsewhere.
+        let described = policy.as_ref().filter(|_| !route.verify.value);
+        let metadata = described.and_then(ResourceMetadata::of).map(Box::new);
         let (action, upstream, to) = match &route.upstream {
             Some(reference) => {
                 // A name that does not exist was reported while loading.
@@ -454,6 +454,10 @@ fn error_format(route: &Route, policy: Option<&Policy>) -> ErrorFormat {
         config::Errors::Html => ErrorFormat::Html,
         config::Errors::Problem => ErrorFormat::Problem,
     }
+}
+
+fn by_fingerprint(issuers: &[Arc<Issuer>]) -> HashMap<u64, usize> {
+    issuers.iter().enumerate().map(|(place, issuer)| (issuer.fingerprint(), place)).collect()
 }
 
 impl Surroundings {
