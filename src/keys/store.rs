@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::task::JoinHandle;
 
 use super::Key;
 use super::fetch::MAX_DOCUMENT;
@@ -145,33 +145,53 @@ pub(super) struct Keeper {
     store: Store,
     keys: Vec<Value>,
     written: Option<UnixTime>,
-    writing: Option<JoinHandle<()>>,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// What waits for the disk: a disk that hangs holds one thread and one set.
+#[derive(Debug, Default)]
+struct Desk {
+    next: Option<(Vec<Value>, UnixTime)>,
+    writing: bool,
 }
 
 impl Keeper {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, keys: Vec::new(), written: None, writing: None }
+        Self { store, keys: Vec::new(), written: None, desk: Arc::default() }
     }
 
-    /// Keeps what the issuer said at `at`: new keys, or (none) those it said before. What a disk
-    /// that hangs leaves unwritten is written after a later fetch.
+    /// Keeps what the issuer said at `at`: new keys, or (none) those it said before.
     pub(super) fn keep(&mut self, published: Option<Vec<Value>>, at: UnixTime) {
         if let Some(keys) = published.filter(|keys| *keys != self.keys) {
             self.keys = keys;
             self.written = None;
         }
         let recent = self.written.is_some_and(|written| at.since(written) < UNCHANGED);
-        let busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
-        if self.keys.is_empty() || recent || busy {
+        if self.keys.is_empty() || recent {
             return;
         }
         self.written = Some(at);
-        let (store, keys) = (self.store.clone(), self.keys.clone());
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = store.save(keys, at) {
-                let issuer = &store.issuer;
-                tracing::warn!(issuer, %error, "keys not written to state_dir");
-            }
-        }));
+        let mut desk = self.desk.lock();
+        desk.next = Some((self.keys.clone(), at));
+        if !std::mem::replace(&mut desk.writing, true) {
+            let (store, desk) = (self.store.clone(), Arc::clone(&self.desk));
+            drop(tokio::task::spawn_blocking(move || write(&store, &desk)));
+        }
+    }
+}
+
+/// Writes until nothing waits.
+fn write(store: &Store, desk: &Mutex<Desk>) {
+    loop {
+        let next = {
+            let mut desk = desk.lock();
+            desk.writing = desk.next.is_some();
+            desk.next.take()
+        };
+        let Some((keys, at)) = next else { return };
+        if let Err(error) = store.save(keys, at) {
+            let issuer = &store.issuer;
+            tracing::warn!(issuer, %error, "keys not written to state_dir");
+        }
     }
 }
