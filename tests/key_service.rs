@@ -30,6 +30,7 @@ fn configuration(iss: &str, upstream: &Upstream, settings: &str, state: &Path) -
         [server]
         bad_tokens = "off"
         state_dir = "{}"
+        bad_tokens = "off"
         "#,
         upstream.url(),
         state.display(),

@@ -277,6 +277,8 @@ fn j20_a_million_random_kids_beside_good_tokens() {
         upstream = "{}"
         [admin]
         address = "127.0.0.1:0"
+        [server]
+        bad_tokens = "off"  # which would keep the flood from the key service
         [log]
         format = "json"
         access = "off"
