@@ -146,3 +146,44 @@ fn the_original_requests_length_is_not_the_questions() {
     client.send(format!("POST /verify HTTP/1.1\r\nHost: localhost\r\n{lines}"));
     client.response().expect(200);
 }
+
+#[test]
+fn j27_a_cookie_answers_a_question_only_for_pages_of_the_same_origin() {
+    let text = format!(
+        r#"
+        [listener.plain]
+        address = "127.0.0.1:0"
+        [issuer.main]
+        url = "{ISSUER}"
+        audience = ["api"]
+        secret = "${{KEY}}"
+        token_from = ["cookie:session"]
+        [[route]]
+        path = "/verify/*"
+        verify = true
+        [server]
+        trusted_proxies = ["127.0.0.1"]
+        "#
+    );
+    let gateway = Setup::new().variable("KEY", SECRET).start(&text);
+    let cookie = format!("Cookie: session={}\r\nX-Forwarded-Proto: https\r\n", token("ada", None));
+    let asked = |lines: &str| ask(&gateway, "GET", "/verify", &format!("{cookie}{lines}")).status;
+    assert_eq!(asked("Sec-Fetch-Site: same-origin\r\n"), 200);
+    assert_eq!(asked("Origin: https://localhost\r\n"), 200, "as the trusted proxy tells it");
+    for lines in [
+        "",
+        // Whatever method is said to be asked about.
+        "X-Forwarded-Method: GET\r\n",
+        "Sec-Fetch-Site: cross-site\r\nX-Original-Method: GET\r\n",
+        "Sec-Fetch-Site: none\r\n",
+        "Origin: http://localhost\r\n",
+        "Origin: https://evil.test\r\n",
+    ] {
+        assert_eq!(asked(lines), 403, "{lines}");
+    }
+    // A question is not what a client may ask for.
+    let missing = ask(&gateway, "GET", "/verify/x", "").expect(401);
+    assert_eq!(missing.header("www-authenticate"), Some("Bearer realm=\"localhost\""));
+    let location = "/.well-known/oauth-protected-resource/verify/x";
+    assert_eq!(ask(&gateway, "GET", location, "").status, 404);
+}

@@ -83,6 +83,7 @@ fn configuration(upstream: &str) -> String {
         route(&format!("{AT}/own/*"), "public = true"),
         route("/own/*", "issuers = [\"main\"]"),
         route("/open/*", "public = true"),
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n".to_owned(),
     ]
     .concat()
 }
@@ -134,6 +135,10 @@ fn a_resource_is_named_as_its_client_names_it() {
     assert_eq!(named("localhost:8080", "/api/x"), "http://localhost:8080/api/x");
     assert_eq!(named("tenant.test", "/tenant/x"), "http://tenant.test/tenant/x");
     assert_eq!(named("localhost", "/api/%7Ex/../y/%20"), "http://localhost/api/y/%20");
+    // Behind a proxy that is trusted and ends TLS.
+    let lines = "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\n";
+    let response = site.ask_host("GET", &format!("{AT}/api/x"), "localhost", lines).expect(200);
+    assert_eq!(response.json()["resource"], "https://localhost/api/x");
     let client = H2::tls(site.gateway.address("tls"), &site.certificate.client("h2"));
     let request = hyper::Request::builder().uri(format!("https://localhost{AT}/api/x"));
     let response = client.send(request.body(Pieces::whole("")).unwrap()).unwrap().expect(200);

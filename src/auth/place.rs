@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
 use hyper::http::request::Parts;
 
 use super::issuer::{Issuer, IssuerSet};
@@ -57,6 +57,8 @@ pub struct Carrier<'r> {
     pub host: Option<&'r HeaderValue>,
     /// Whose pages may act with cookies, beside those of the same origin.
     pub cors: Option<&'r Cors>,
+    /// It is a proxy's question about another request: its method says nothing of that one's.
+    pub is_question: bool,
 }
 
 /// The places of one route's issuers.
@@ -203,8 +205,12 @@ fn without_scheme(line: &[u8]) -> &[u8] {
 /// act with cookies.
 fn may_use_cookie(carrier: Carrier<'_>) -> bool {
     let parts = carrier.parts;
+    // A handshake that comes as a question has lost its `Upgrade` on the way, but not its key.
+    let opens_tunnel =
+        parts.headers.contains_key(UPGRADE) || parts.headers.contains_key(SEC_WEBSOCKET_KEY);
     let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && !parts.headers.contains_key(UPGRADE);
+        && !opens_tunnel
+        && !carrier.is_question;
     let is_own = |host| is_same_origin(&parts.headers, carrier.scheme, host);
     is_safe
         || carrier.host.is_some_and(is_own)

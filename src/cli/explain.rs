@@ -226,7 +226,8 @@ fn show_route(
 ) {
     println!("route      {}", route.name);
     let host = parts.headers.get(HOST);
-    let carrier = Carrier { parts, scheme, host, cors: route.cors.as_deref() };
+    let is_question = matches!(route.action, Action::Verify(_));
+    let carrier = Carrier { parts, scheme, host, cors: route.cors.as_deref(), is_question };
     if route.allow_ips.is_some() {
         println!("clients    those of `allow_ips` alone");
     }

@@ -17,11 +17,11 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
 use super::metadata;
-use super::origin::Original;
+use super::origin::{Original, public};
 use super::reject::{CLIENT_GONE, Reject};
 use super::respond::Asker;
 use super::state::{Gateway, Held};
-use crate::auth::{Carrier, Principal};
+use crate::auth::Principal;
 use crate::clock::UnixTime;
 use crate::http::body::BodyCount;
 use crate::http::status::has_no_body;
@@ -50,7 +50,7 @@ pub(super) struct Exchange {
     /// As received; its path is canonical once that is known.
     pub(super) uri: Uri,
     version: Version,
-    host: Option<HeaderValue>,
+    pub(super) host: Option<HeaderValue>,
     accept: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
@@ -157,12 +157,6 @@ impl Exchange {
         if self.connection.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
-    /// The request as far as it may carry a token.
-    pub(super) fn carrier<'a>(&'a self, parts: &'a Parts) -> Carrier<'a> {
-        let cors = self.route().and_then(|route| route.cors.as_deref());
-        Carrier { parts, scheme: self.scheme(), host: self.host.as_ref(), cors }
-    }
-
     pub(super) fn take_route(&mut self, index: usize, headers: &HeaderMap) {
         self.route = Some(index);
         let cors = self.route().and_then(|route| route.cors.as_ref());
@@ -191,8 +185,7 @@ impl Exchange {
             request_id: self.request_id.to_str().unwrap_or("-"),
             format,
             metadata: self.route().and_then(|route| route.metadata.as_ref()).and_then(|_| {
-                let (scheme, host) = (self.scheme(), self.host.as_ref()?);
-                metadata::location(scheme, host, self.listener(), self.uri.path())
+                metadata::location(public(self), self.host.as_ref()?, self.uri.path())
             }),
         }
     }

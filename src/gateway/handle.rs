@@ -16,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
 use super::metadata::{self, Base};
-use super::origin::{Original, origin};
+use super::origin::{Original, origin, public};
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
@@ -196,7 +196,7 @@ fn route<'s>(
         }
     }
     if let Some((metadata, path)) = snapshot.described(&found, listener, authority.host(), path) {
-        let base = Base::of(exchange.scheme(), authority, exchange.listener());
+        let base = Base::of(public(exchange), authority);
         if let Some(response) = metadata::answer(metadata, &base, path, parts) {
             return Ok(Routed::Answer(response));
         }

@@ -15,16 +15,16 @@ use serde_json::json;
 use crate::http::cors;
 use crate::http::{Authority, Scheme};
 use crate::snapshot::metadata::PREFIX;
-use crate::snapshot::plan::{ListenerPlan, ResourceMetadata};
+use crate::snapshot::plan::ResourceMetadata;
 
 /// Scheme, host and port, as the client has to write them.
 #[derive(Clone, Debug)]
 pub(super) struct Base(String);
 
 impl Base {
-    /// The port is the listener's public one; where the system chose it, the one that was asked for.
-    pub(super) fn of(scheme: Scheme, authority: &Authority, listener: &ListenerPlan) -> Self {
-        let port = match listener.public_port {
+    /// The port is the public one; where the system chose it, the one that was asked for.
+    pub(super) fn of((scheme, port): (Scheme, u16), authority: &Authority) -> Self {
+        let port = match port {
             0 => authority.port(),
             port => Some(port).filter(|&port| port != scheme.default_port()),
         };
@@ -47,14 +47,9 @@ impl Base {
 
 /// Where the metadata of the path that was asked for stands: what it describes has to be what the
 /// client asked for (RFC 9728 section 3.3).
-pub(super) fn location(
-    scheme: Scheme,
-    host: &HeaderValue,
-    listener: &ListenerPlan,
-    path: &str,
-) -> Option<String> {
-    let authority = Authority::parse(host.to_str().ok()?, scheme)?;
-    Base::of(scheme, &authority, listener).location(path)
+pub(super) fn location(public: (Scheme, u16), host: &HeaderValue, path: &str) -> Option<String> {
+    let authority = Authority::parse(host.to_str().ok()?, public.0)?;
+    Base::of(public, &authority).location(path)
 }
 
 /// The document about `path`, for everybody: GET and HEAD, and the preflight of a page that sends

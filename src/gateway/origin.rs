@@ -6,8 +6,11 @@
 use std::net::IpAddr;
 
 use hyper::header::{HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 
 use super::exchange::Exchange;
+use crate::auth::Carrier;
+use crate::http::Scheme;
 use crate::http::forwarded::{Origin, Told};
 use crate::snapshot::plan::Action;
 use crate::telemetry::record::OriginalRecord;
@@ -50,6 +53,18 @@ impl Exchange {
         self.client().or_else(|| self.told.as_ref()?.hops.first().copied())
     }
 
+    /// The request as far as it may carry a token.
+    pub(super) fn carrier<'a>(&'a self, parts: &'a Parts) -> Carrier<'a> {
+        let route = self.route();
+        Carrier {
+            parts,
+            scheme: public(self).0,
+            host: self.host.as_ref(),
+            cors: route.and_then(|route| route.cors.as_deref()),
+            is_question: route.is_some_and(|route| matches!(route.action, Action::Verify(_))),
+        }
+    }
+
     /// What was asked about, on routes that answer such questions.
     pub(super) fn original_record(&self) -> Option<OriginalRecord<'_>> {
         let original = self.original.as_deref()?;
@@ -64,24 +79,31 @@ impl Exchange {
     }
 }
 
+/// Scheme and port as the client knows them: the listener's own, or what trusted proxies tell of
+/// theirs.
+pub(super) fn public(exchange: &Exchange) -> (Scheme, u16) {
+    let scheme = exchange.scheme();
+    let Some(told) = &exchange.told else { return (scheme, exchange.listener().public_port) };
+    let port = match (told.port, told.scheme) {
+        (Some(port), _) => port,
+        (None, Some(other)) if other != scheme => other.default_port(),
+        (None, Some(_) | None) => exchange.listener().public_port,
+    };
+    (told.scheme.unwrap_or(scheme), port)
+}
+
 /// What the application is told.
 pub(super) fn origin<'a>(
     exchange: &Exchange,
     told: Option<&'a Told>,
     host: &'a HeaderValue,
 ) -> Origin<'a> {
-    let scheme = exchange.scheme();
-    let own = exchange.listener().public_port;
-    let told_scheme = told.and_then(|told| told.scheme);
+    let (scheme, port) = public(exchange);
     Origin {
         client: exchange.client(),
         hops: told.map_or(&[], |told| &told.hops),
-        scheme: told_scheme.unwrap_or(scheme),
+        scheme,
         host,
-        port: match (told.and_then(|told| told.port), told_scheme) {
-            (Some(port), _) => port,
-            (None, Some(other)) if other != scheme => other.default_port(),
-            (None, Some(_) | None) => own,
-        },
+        port,
     }
 }

@@ -252,7 +252,7 @@ impl Compiling<'_> {
                 Some(cors) => Some(Box::new(self.cors(at, cors)?)),
                 None => None,
             },
-            metadata,
+            metadata: metadata.map(Box::new),
             is_well_known: is_well_known(&matcher?.path),
             revoke_on,
         })

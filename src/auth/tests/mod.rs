@@ -164,6 +164,15 @@ impl Gateway {
 
     /// Over TLS, to `a.test`.
     async fn ask_whole(&self, set: &IssuerSet, parts: &Parts) -> Result<Authenticated, Refusal> {
+        self.ask_carried(set, parts, false).await
+    }
+
+    async fn ask_carried(
+        &self,
+        set: &IssuerSet,
+        parts: &Parts,
+        is_question: bool,
+    ) -> Result<Authenticated, Refusal> {
         let resources = Resources {
             cache: &self.cache,
             local: &self.local,
@@ -175,7 +184,8 @@ impl Gateway {
             clock: &self.clock,
         };
         let host = HeaderValue::from_static("a.test");
-        let carrier = Carrier { parts, scheme: Scheme::Https, host: Some(&host), cors: None };
+        let carrier =
+            Carrier { parts, scheme: Scheme::Https, host: Some(&host), cors: None, is_question };
         authenticate(set, carrier, resources).await
     }
 }

@@ -202,6 +202,9 @@ fn j27_a_cookie_speaks_for_its_owner_only_on_the_same_origin() {
             assert_eq!(send(method, lines), refused, "{method} {lines:?}");
         }
     }
+    let key = || line("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(send("GET", &[key()]), refused);
+    assert_eq!(send("GET", &[key(), own()]), Ok(()));
     assert_eq!(Cause::CrossOriginCookie.reason(), Reason::Forbidden);
     // No other place is sent along by a browser by itself.
     for parts in carried(&good()) {
@@ -211,6 +214,22 @@ fn j27_a_cookie_speaks_for_its_owner_only_on_the_same_origin() {
         let is_handshake = parts.headers.contains_key("upgrade");
         assert_eq!(asked(&set, &parts).is_ok(), !is_cookie && !is_handshake, "{parts:?}");
     }
+}
+
+#[test]
+fn j27_a_proxy_s_question_says_nothing_of_the_method_that_a_cookie_came_with() {
+    let set = everywhere();
+    let ask = |lines: &[(&'static str, String)]| {
+        let session = line("cookie", format!("session={}", good()));
+        let parts = head("GET", "/", &[&[session], lines].concat());
+        let asked = now_or_never(Gateway::new().ask_carried(&set, &parts, true));
+        asked.map(|_| ()).map_err(|refusal| refusal.cause())
+    };
+    assert_eq!(ask(&[]), Err(Cause::CrossOriginCookie));
+    assert_eq!(ask(&[line("sec-fetch-site", "cross-site")]), Err(Cause::CrossOriginCookie));
+    assert_eq!(ask(&[line("sec-fetch-site", "same-origin")]), Ok(()));
+    let bearer = head("GET", "/", &[line("authorization", format!("Bearer {}", good()))]);
+    assert!(now_or_never(Gateway::new().ask_carried(&set, &bearer, true)).is_ok());
 }
 
 #[test]
@@ -390,7 +409,7 @@ proptest! {
         let set = everywhere();
         if let Ok(authenticated) = asked(&set, &parts) {
             set.hand_over(Some(&authenticated.principal), &mut parts);
-            let found = set.find_token(Carrier { parts: &parts, scheme: Scheme::Https, host: None, cors: None });
+            let found = set.find_token(Carrier { parts: &parts, scheme: Scheme::Https, host: None, cors: None, is_question: false });
             prop_assert_eq!(found.is_ok(), parts.headers.contains_key(AUTHORIZATION));
         }
     }
