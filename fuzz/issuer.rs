@@ -43,7 +43,13 @@ static ISSUERS: LazyLock<Arc<IssuerSet>> = LazyLock::new(|| {
 pub(crate) fn found(line: &HeaderValue) -> Option<String> {
     let request = Request::builder().header(AUTHORIZATION, line).body(()).ok()?;
     let (parts, ()) = request.into_parts();
-    let carrier = Carrier { parts: &parts, scheme: Scheme::Https, host: None, cors: None };
+    let carrier = Carrier {
+        parts: &parts,
+        scheme: Scheme::Https,
+        host: None,
+        cors: None,
+        is_question: false,
+    };
     ISSUERS.find_token(carrier).ok().map(|(token, _)| token.to_owned())
 }
 

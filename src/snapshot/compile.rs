@@ -141,14 +141,7 @@ impl Compiling<'_> {
         self.state_dir = state_dir::open(self);
         let mut issuers = Issuers::compile(self);
         let upstreams = Upstreams::compile(self);
-        let mut matchers = Vec::new();
-        let mut plans = Vec::new();
-        for (at, route) in config.routes.iter().enumerate() {
-            let matcher = routes::matcher(self, at, route);
-            let plan = self.plan(at, route, matcher.as_ref(), &mut issuers, &upstreams);
-            matchers.extend(matcher);
-            plans.extend(plan);
-        }
+        let (matchers, plans) = self.routes(&mut issuers, &upstreams);
         // How routes meet does not depend on what they lead to.
         if matchers.len() == config.routes.len() {
             routes::overlaps(self, &matchers);
@@ -197,6 +190,22 @@ impl Compiling<'_> {
     }
 
     // === routes ===
+
+    fn routes(
+        &mut self,
+        issuers: &mut Issuers,
+        upstreams: &Upstreams,
+    ) -> (Vec<Matcher>, Vec<RoutePlan>) {
+        let mut matchers = Vec::new();
+        let mut plans = Vec::new();
+        for (at, route) in self.config.routes.iter().enumerate() {
+            let matcher = routes::matcher(self, at, route);
+            let plan = self.plan(at, route, matcher.as_ref(), issuers, upstreams);
+            matchers.extend(matcher);
+            plans.extend(plan);
+        }
+        (matchers, plans)
+    }
 
     fn plan(
         &mut self,
