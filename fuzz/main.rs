@@ -20,6 +20,7 @@ mod jwk;
 mod jwks;
 mod path;
 mod pen;
+mod place;
 mod pointer;
 mod token;
 
@@ -54,7 +55,7 @@ macro_rules! targets {
     };
 }
 
-targets! { access_log claims config head header jwk jwks path pointer token }
+targets! { access_log claims config head header jwk jwks path place pointer token }
 
 /// Bytes of an input: what is wrong is wrong within a few hundred, and short ones are many.
 const LONGEST: usize = 256;
