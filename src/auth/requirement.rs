@@ -279,11 +279,16 @@ fn scalar(value: &Value) -> Option<&Value> {
 }
 
 /// JSON equality, but numbers by value: an issuer may write `1.0` where the operator wrote `1`.
+/// Beyond 2^53 a float stands for several whole numbers, and so for none.
 fn same(claim: &Value, wanted: &Value) -> bool {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
     match (claim, wanted) {
         (Value::Number(claim), Value::Number(wanted)) => {
+            let is_exact = claim.as_f64().is_some_and(|number| number.abs() < EXACT);
             claim == wanted
-                || (claim.is_f64() || wanted.is_f64()) && claim.as_f64() == wanted.as_f64()
+                || (claim.is_f64() != wanted.is_f64()
+                    && is_exact
+                    && claim.as_f64() == wanted.as_f64())
         }
         _ => claim == wanted,
     }
@@ -372,6 +377,9 @@ mod tests {
             (json!(1), json!(1), true),
             (json!(1), json!(1.0), true),
             (json!(1), json!("1"), false),
+            (json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992.0), false),
+            (json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_993_u64), true),
+            (json!(-1), json!(-1.0), true),
             (json!("1"), json!(1), false),
             (json!(true), json!(true), true),
             (json!(true), json!("true"), false),

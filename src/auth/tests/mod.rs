@@ -6,6 +6,7 @@ mod defects;
 mod live_keys;
 mod permits;
 mod places;
+mod policies;
 mod remembered;
 mod revoked;
 mod rows;
