@@ -12,7 +12,7 @@ use portcullis::clock::UnixTime;
 use portcullis::telemetry::access_log::{AccessLog, Format};
 use portcullis::telemetry::ids::ListenerId;
 use portcullis::telemetry::metrics::Metrics;
-use portcullis::telemetry::record::{Record, TlsRecord};
+use portcullis::telemetry::record::{OriginalRecord, Record, TlsRecord};
 
 const SECRET: &str = "hunter2-hunter2-hunter2";
 
@@ -49,6 +49,7 @@ pub(crate) fn check(data: &[u8]) {
     let (id, host, path, agent, referer) = (next(), next(), next(), next(), next());
     let sni = String::from_utf8_lossy(next());
     let query = [next(), b"&access_token=", SECRET.as_bytes()].concat();
+    let uri = [path, b"?", &query].concat();
     LOG.log.write(&Record {
         at: UnixTime::from_secs(1_800_000_000),
         duration: Duration::from_millis(1),
@@ -70,12 +71,10 @@ pub(crate) fn check(data: &[u8]) {
         client_ip: Some(Ipv4Addr::LOCALHOST.into()),
         user_agent: Some(agent),
         referer: Some(referer),
-        original: None,
+        original: Some(OriginalRecord { method: Some(agent), host: Some(host), uri: Some(&uri) }),
+        rate_limit: None,
         auth: None,
-        original: None,
-        rate_limit: None,
         upstream: None,
-        rate_limit: None,
         tls: Some(TlsRecord { version: "1.3", sni: Some(&sni) }),
         asserted_dropped: 0,
         underscore_dropped: 0,

@@ -220,7 +220,7 @@ impl Compiling<'_> {
         let errors = error_format(route, policy.as_ref());
         // Who asks a verify route is a proxy: its clients' resource is elsewhere.
         let described = policy.as_ref().filter(|_| !route.verify.value);
-        let metadata = described.and_then(ResourceMetadata::of).map(Box::new);
+        let metadata = described.and_then(ResourceMetadata::of);
         let (action, upstream, to) = match &route.upstream {
             Some(reference) => {
                 // A name that does not exist was reported while loading.
