@@ -243,18 +243,18 @@ fn show_route(
     }
     match &route.action {
         Action::Files(guarded) => {
-            if verdict(snapshot, guarded, clock, carrier) {
+            if verdict(guarded, clock, carrier) {
                 println!("action     serve a file of {}", route.to);
             }
         }
         Action::Verify(guarded) => {
             println!("clients    trusted proxies alone");
-            if verdict(snapshot, guarded, clock, carrier) {
+            if verdict(guarded, clock, carrier) {
                 println!("action     answer 200 with the identity headers");
             }
         }
         Action::Proxy(guarded) => {
-            if !verdict(snapshot, guarded, clock, carrier) {
+            if !verdict(guarded, clock, carrier) {
                 return;
             }
             println!("action     forward to {}", route.to);
@@ -273,17 +273,12 @@ fn show_route(
 }
 
 /// Shows the token's way through the route's policy; whether the action is reached.
-fn verdict<A>(
-    snapshot: &Snapshot,
-    guarded: &Guarded<A>,
-    clock: &Clock,
-    carrier: Carrier<'_>,
-) -> bool {
+fn verdict<A>(guarded: &Guarded<A>, clock: &Clock, carrier: Carrier<'_>) -> bool {
     println!("policy     {}", guarded.policy());
     let principal = match guarded.policy().issuers() {
         None => None,
         Some(issuers) => match issuers.find_token(carrier) {
-            Ok((token, issuers)) => match judge(snapshot, issuers, token, clock) {
+            Ok((token, issuers)) => match judge(issuers, token, clock) {
                 Some(principal) => Some(principal),
                 None => return false,
             },
@@ -311,15 +306,10 @@ fn verdict<A>(
     }
 }
 
-fn judge(
-    snapshot: &Snapshot,
-    issuers: &auth::IssuerSet,
-    token: &str,
-    clock: &Clock,
-) -> Option<Arc<Principal>> {
+fn judge(issuers: &auth::IssuerSet, token: &str, clock: &Clock) -> Option<Arc<Principal>> {
     let runtime = known_keys::runtime().ok()?;
     let named: Vec<_> = issuers.iter().map(Arc::clone).collect();
-    for note in known_keys::load(&runtime, snapshot, &named, Reach::Local) {
+    for note in known_keys::load(&runtime, &named, Reach::Local) {
         println!("  {:<11} {note}", "keys");
     }
     let (findings, result) =

@@ -1,7 +1,7 @@
 //! The keys that a verb may know: for `explain` and `token verify`, which run no gateway.
 //!
-//! A key file is read; an issuer is asked only where the operator said so. Nobody waits for an
-//! issuer longer than a fetch may take.
+//! Compiling has read the key files; an issuer is asked only where the operator said so. Nobody waits
+//! for one longer than a fetch may take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use tokio::runtime::Runtime;
 use super::Failure;
 use crate::auth::Issuer;
 use crate::keys::KeySet;
-use crate::snapshot::Snapshot;
 
 /// How far a verb may go for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,23 +30,11 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Brings in the keys of these issuers that are within reach; says why others are not known.
-pub(super) fn load(
-    runtime: &Runtime,
-    snapshot: &Snapshot,
-    issuers: &[Arc<Issuer>],
-    reach: Reach,
-) -> Vec<String> {
+pub(super) fn load(runtime: &Runtime, issuers: &[Arc<Issuer>], reach: Reach) -> Vec<String> {
     let mut notes = Vec::new();
     for issuer in issuers {
-        let named = |one: &&crate::config::Issuer| one.name.value == **issuer.name();
-        let local = snapshot
-            .config()
-            .issuers
-            .iter()
-            .find(named)
-            .is_some_and(|config| config.jwks_file.is_some());
         let keys = issuer.keys();
-        if local || reach == Reach::Fetched {
+        if reach == Reach::Fetched && !keys.usable() {
             runtime.block_on(ready(keys, runtime));
         }
         let error = keys.status().remote.and_then(|remote| remote.last_error);

@@ -106,7 +106,7 @@ words! {
 }
 
 /// A folder, or none where the file says `""`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Folder(Option<PathBuf>);
 
 impl Folder {

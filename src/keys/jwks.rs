@@ -203,7 +203,7 @@ fn read(entries: &[Value], origin: Origin) -> Parsed {
     Parsed { keys, skipped, published }
 }
 
-/// The members that [`parse`] makes a verifying key of, and no private one.
+/// The members that [`parse_from`] makes a verifying key of, and no private one.
 const PUBLIC_MEMBERS: [&str; 8] = ["kty", "kid", "alg", "crv", "x", "y", "n", "e"];
 
 fn public_members(entry: &Value) -> Value {

@@ -10,6 +10,7 @@ use super::{read_file, read_token};
 use crate::auth::{self, Finding, IssuerSet, Refusal};
 use crate::cli::known_keys::{self, Reach};
 use crate::cli::{Failure, configuration_path, load, refused};
+use crate::config::Folder;
 use crate::keys::jwks::{FileError, Parsed, parse_file};
 use crate::keys::{Key, from_pem};
 use crate::snapshot::{Surroundings, compile};
@@ -43,7 +44,9 @@ pub(super) fn run(file: Option<PathBuf>, arguments: &Arguments) -> Result<(), Fa
 }
 
 fn verify(file: &Path, arguments: &Arguments, token: &str) -> Result<(), Failure> {
-    let loaded = load(file)?;
+    let mut loaded = load(file)?;
+    // What a gateway keeps there is its own: here it is neither believed nor written.
+    loaded.config.server.state_dir.value = Folder::default();
     let surroundings = Surroundings::offline().map_err(Failure::Running)?;
     let snapshot =
         compile(&loaded, None, &surroundings).map_err(|errors| refused(&errors))?.snapshot;
@@ -58,7 +61,7 @@ fn verify(file: &Path, arguments: &Arguments, token: &str) -> Result<(), Failure
     }
     let runtime = known_keys::runtime()?;
     let reach = if arguments.fetch { Reach::Fetched } else { Reach::Local };
-    for note in known_keys::load(&runtime, &snapshot, &chosen, reach) {
+    for note in known_keys::load(&runtime, &chosen, reach) {
         eprintln!("note: {note}");
     }
     let set = IssuerSet::new(chosen)
