@@ -364,8 +364,7 @@ fn j24_one_bad_key_never_costs_the_others() {
 
 #[test]
 fn j23_one_kid_for_two_keys_makes_both_unusable() {
-    let other_rsa = json!({"kty": "RSA", "e": "AQAB",
-        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"});
+    let other_rsa = vectors()["other_rsa"].clone();
     let kid = json!({"kid": "a"});
     let set = |keys: &[Value]| parse_set(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
 
@@ -378,6 +377,58 @@ fn j23_one_kid_for_two_keys_makes_both_unusable() {
     let apart =
         set(&[with(rsa_jwk(), kid.clone()), with(ec_jwk(), kid.clone()), with(rsa_jwk(), kid)]);
     assert_eq!((apart.keys.len(), apart.skipped.len()), (2, 0));
+}
+
+#[test]
+fn a_key_is_the_same_by_id_material_and_algorithms() {
+    let ec = |members: Value| parse(&with(ec_jwk(), members)).unwrap();
+    let rsa = |members: Value| parse(&with(rsa_jwk(), members)).unwrap();
+    let kid = |kid: &str| json!({ "kid": kid });
+    assert!(ec(kid("a")).is_same(&ec(kid("a"))));
+    assert!(ec(json!({})).is_same(&ec(json!({}))));
+    assert!(!ec(kid("a")).is_same(&ec(kid("b"))));
+    assert!(!ec(kid("a")).is_same(&ec(json!({}))));
+    assert!(!ec(kid("a")).is_same(&rsa(kid("a"))));
+    assert!(!rsa(json!({"alg": "RS256"})).is_same(&rsa(json!({"alg": "RS384"}))));
+    // Nothing tells whether two secrets are one.
+    let secret = || import::hmac(&[7; 64]);
+    assert!(!secret().is_same(&secret()));
+}
+
+#[test]
+fn keys_conflict_where_one_token_could_mean_either() {
+    let ec = |members: Value| parse(&with(ec_jwk(), members)).unwrap();
+    let rsa = |members: Value| parse(&with(rsa_jwk(), members)).unwrap();
+    let other_rsa = |members: Value| {
+        let other = vectors()["other_rsa"].clone();
+        parse(&with(other, members)).unwrap()
+    };
+    let own = |bytes: [u8; 32], kid: &str| {
+        let jwk = json!({"kty": "oct", "kid": kid, "k": URL_SAFE_NO_PAD.encode(bytes)});
+        parse_from(&jwk, Origin::Own).unwrap()
+    };
+    let kid = || json!({ "kid": "a" });
+    let pinned = |alg: &str| json!({ "kid": "a", "alg": alg });
+    assert!(rsa(kid()).conflicts(&other_rsa(kid())));
+    assert!(rsa(kid()).conflicts(&other_rsa(pinned("RS256"))));
+    assert!(own([1; 32], "a").conflicts(&own([2; 32], "a")));
+    for (one, other) in [
+        (rsa(kid()), rsa(kid())),
+        (rsa(kid()), ec(kid())),
+        (rsa(kid()), other_rsa(json!({"kid": "b"}))),
+        (rsa(json!({})), other_rsa(json!({}))),
+        (rsa(pinned("RS256")), other_rsa(pinned("PS256"))),
+        (own([1; 32], "a"), own([2; 32], "b")),
+    ] {
+        assert!(!one.conflicts(&other), "{one:?} {other:?}");
+    }
+}
+
+#[test]
+fn a_key_shows_its_id_and_thumbprint() {
+    let key = parse(&with(ec_jwk(), json!({"kid": "a"}))).unwrap();
+    let shown = format!("{key:?}");
+    assert!(shown.contains("Some(\"a\")") && shown.contains(key.thumbprint().unwrap()), "{shown}");
 }
 
 #[test]
