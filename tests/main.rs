@@ -10,6 +10,8 @@
 
 /// DESIGN rules: imports, ceilings, where names may stand.
 mod architecture;
+/// What applications are told about principals, signed.
+mod assertion;
 /// The verbs of the command line.
 mod cli;
 /// The verbs of tokens.

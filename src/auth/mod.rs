@@ -6,6 +6,7 @@
 //! the configuration and the issuers' keys, nothing of the client's. Fails closed: every path that
 //! is not a verified token ends in a refusal.
 
+mod assertion;
 mod bad_tokens;
 mod claims;
 mod describe;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 
+pub use assertion::{Assertion, AssertionSettings, JWKS_PATH};
 pub use bad_tokens::BadTokens;
 pub use claims::{ClaimPath, ClaimPathError, Claims, numeric_date};
 pub use handover::Owed;

@@ -51,7 +51,9 @@ pub use require::{ClaimRule, RequireTable};
 pub use route::{CacheControl, Errors, Issuers, RevokeOn, Route};
 pub use scalar::{OneOrMany, Secret, Size, Spanned, duration};
 pub use schema::schema;
-pub use server::{Folder, MaxHeaders, Server, Spool, Underscores, Workers};
+pub use server::{
+    Assertion, AssertionAlgorithm, Folder, MaxHeaders, Server, Spool, Underscores, Workers,
+};
 pub use token::{TokenPlace, TokenUpstream};
 pub use upstream::{Balance, Kind, Upstream};
 

@@ -54,6 +54,9 @@ table! {
         /// A file of tokens that are refused although they verify, one JSON object a line; read
         /// again whenever it changes. See docs/revocation.md.
         revocations: Option<Spanned<PathBuf>>, optional("none");
+        /// What applications are told about the principal, signed by this gateway; the public keys
+        /// are at `/.well-known/portcullis/jwks.json`.
+        assertion: Option<Assertion>, optional("no assertion");
         /// Room for buffered bodies, in all. When it is full: 503.
         spool: Spool, default({});
         /// The folder in which the last good key sets and revocations survive a restart; created
@@ -93,6 +96,35 @@ pub enum Workers {
     Auto,
     /// This many.
     Count(usize),
+}
+
+table! {
+    /// A signed statement about the principal, on requests that were let through by a token.
+    pub struct Assertion {
+        /// The header that carries it.
+        header: Spanned<String>, default("X-Portcullis-Assertion");
+        /// How long one counts; never longer than the token.
+        ttl: Duration, default("60s"), limits("1s", "1h");
+        /// Its `iss`.
+        issuer: String, default("portcullis");
+        /// Its `aud`.
+        audience: Option<String>, optional("the name of the route's upstream");
+        /// How it is signed.
+        algorithm: AssertionAlgorithm, default("ES256");
+        /// The private key, a PEM file. Several gateways in front of one application need one; it
+        /// is read again at each reload, and the key before it stays published.
+        key: Option<Spanned<PathBuf>>, optional("a key of its own, made at the start");
+    }
+}
+
+words! {
+    /// How assertions are signed.
+    pub enum AssertionAlgorithm {
+        /// ECDSA over P-256.
+        Es256 = "ES256",
+        /// Ed25519.
+        EdDsa = "EdDSA",
+    }
 }
 
 words! {

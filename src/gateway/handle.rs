@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -22,6 +22,7 @@ use super::respond::respond;
 use super::state::Gateway;
 use super::{limits, local, logout, preflight};
 use crate::auth::{self, Guarded, MAX_LOGOUT, Owed, Permit, Policy, Principal};
+use crate::clock::Clock;
 use crate::http::authority::Authority;
 use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::cors;
@@ -135,12 +136,13 @@ async fn steps(
     if let Some(response) = preflight::asterisk(&head.target) {
         return Ok(response.map(Inner::from));
     }
-    let (uri, doubtful) = canonical(&parts.uri)?;
-    exchange.uri = uri.clone();
-    let raw = std::mem::replace(&mut parts.uri, uri);
+    let doubted = take_canonical(exchange, &mut parts)?;
+
+    if let Some(response) = preflight::assertion_keys(&snapshot, &parts) {
+        return Ok(response.map(Inner::from));
+    }
 
     // 3. and 4.
-    let doubted = doubtful.then_some(raw);
     let route = match route(exchange, &snapshot, &head.authority, &parts, doubted)? {
         Routed::Answer(response) => return Ok(response.map(Inner::from)),
         Routed::Route(route) => route,
@@ -278,12 +280,14 @@ async fn forward(
     let snapshot = Arc::clone(exchange.snapshot());
     let told = exchange.told.clone();
     let id = exchange.request_id.clone();
+    let signed = assertion(&snapshot, &permit, gateway.clock())?;
     let ctx = Forward {
         pools: gateway.pools(),
         spool: snapshot.spool(),
         origin: origin(exchange, told.as_deref(), &host),
         via: snapshot.via(),
         request_id: (snapshot.request_id_header(), &id),
+        assertion: signed.as_deref().map(|(name, value)| (name, value)),
         clock: gateway.clock(),
     };
     let own = logout.and_then(|_| permit.principal().cloned());
@@ -304,6 +308,23 @@ async fn forward(
         subprotocol::answer(response.headers_mut());
     }
     Ok(response.map(Inner::from))
+}
+
+/// What the application is told about the principal, signed, where the operator wants that. Boxed:
+/// the future of a request without it grows by a pointer.
+fn assertion(
+    snapshot: &Snapshot,
+    permit: &Permit<'_, Proxy>,
+    clock: &Clock,
+) -> Result<Option<Box<(HeaderName, HeaderValue)>>, Reject> {
+    let (Some(assertion), Some(principal)) = (snapshot.assertion(), permit.principal()) else {
+        return Ok(None);
+    };
+    let upstream = permit.action().upstream.name();
+    let signed = assertion.sign(principal, upstream, clock.wall());
+    // An application that relies on it must not be asked without it.
+    let named = signed.map(|value| Some(Box::new((assertion.header().clone(), value))));
+    named.map_err(|_| Reject::Internal)
 }
 
 /// Steps 6 to 8: the only way to an action.
@@ -347,6 +368,15 @@ fn screen(snapshot: &Snapshot, exchange: &mut Exchange, parts: &mut Parts) -> Re
     exchange.asserted_dropped = u32::try_from(asserted).unwrap_or(u32::MAX);
     exchange.underscore_dropped = u32::try_from(underscored).unwrap_or(u32::MAX);
     Ok(())
+}
+
+/// Puts the canonical target in the place of the one that was sent; gives that back if its path has
+/// other readings.
+fn take_canonical(exchange: &mut Exchange, parts: &mut Parts) -> Result<Option<Uri>, Reject> {
+    let (uri, doubtful) = canonical(&parts.uri)?;
+    exchange.uri = uri.clone();
+    let raw = std::mem::replace(&mut parts.uri, uri);
+    Ok(doubtful.then_some(raw))
 }
 
 /// The target in origin form with its canonical path: matched, logged and forwarded alike; and

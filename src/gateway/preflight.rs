@@ -1,16 +1,21 @@
-//! What is answered before any route is asked: the listener's redirect, `OPTIONS *`, and preflights
-//! of CORS.
+//! What is answered before any route is asked: the listener's redirect, `OPTIONS *`, the keys of
+//! signed assertions, and preflights of CORS.
 //!
 //! Never a route's action: nothing here can reach an application or a folder.
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+};
+use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
 use super::reject::Reject;
+use crate::auth;
 use crate::http::Cors;
 use crate::http::authority::Authority;
 use crate::http::head::Target;
+use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{ListenerPlan, Redirect};
 
 /// The methods that `OPTIONS *` reports: whatever some route may take.
@@ -28,6 +33,25 @@ pub(super) fn asterisk(target: &Target) -> Option<Response<Bytes>> {
             Some(response)
         }
     }
+}
+
+/// The public keys of signed assertions: for whoever verifies them, without a token, on every
+/// listener; public keys are no secret.
+pub(super) fn assertion_keys(snapshot: &Snapshot, parts: &Parts) -> Option<Response<Bytes>> {
+    let assertion = snapshot.assertion()?;
+    let asked = matches!(parts.method, Method::GET | Method::HEAD);
+    if !asked || parts.uri.path() != auth::JWKS_PATH {
+        return None;
+    }
+    let mut response = Response::new(match parts.method {
+        Method::HEAD => Bytes::new(),
+        _ => assertion.jwks().clone(),
+    });
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(assertion.jwks().len()));
+    Some(response)
 }
 
 /// The answer to a preflight, whoever asks: a page learns whether it may ask, and nothing else.

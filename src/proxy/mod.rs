@@ -56,6 +56,8 @@ pub struct Forward<'a> {
     pub via: &'a Via,
     /// The request id with the name of its header.
     pub request_id: (&'a HeaderName, &'a HeaderValue),
+    /// What the application is told about the principal under our signature.
+    pub assertion: Option<(&'a HeaderName, &'a HeaderValue)>,
     /// For the time to the first byte.
     pub clock: &'a Clock,
 }

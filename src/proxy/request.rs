@@ -73,13 +73,17 @@ fn write_head(
     for (name, value) in &parts.headers {
         let ours = is_ours(name)
             || name == request_id_name
-            || identity.iter().any(|(asserted, _)| asserted == name);
+            || identity.iter().any(|(asserted, _)| asserted == name)
+            || ctx.assertion.is_some_and(|(asserted, _)| asserted == name);
         if !ours && !hop_by_hop.contains(name) {
             write_line(&mut head, name, value);
         }
     }
     write_forwarded(&mut head, &ctx.origin);
     for (name, value) in identity {
+        write_line(&mut head, name, value);
+    }
+    if let Some((name, value)) = ctx.assertion {
         write_line(&mut head, name, value);
     }
     write_line(&mut head, &header::VIA, ctx.via.entry(parts.version));

@@ -14,17 +14,19 @@ use super::listeners::{self, ListenerSpec};
 use super::metadata::is_well_known;
 use super::plan::{Action, Destination, ErrorFormat, ResourceMetadata, RoutePlan, Verify};
 use super::upstreams::Upstreams;
-use super::{Revoked, Snapshot, check, issuers, revocations, revoke_on, routes, state_dir};
-use crate::auth::{ErrorStyle, Guarded, Issuer, Policy, Revocations, TokenCache};
+use super::{
+    Revoked, Snapshot, assertion, check, issuers, revocations, revoke_on, routes, state_dir,
+};
+use crate::auth::{ErrorStyle, Guarded, Issuer, Policy, Revocations};
 use crate::clock::Clock;
 use crate::config::{
-    self, Config, Diagnostic, Diagnostics, Loaded, PeerNetwork, Route, Severity, Source, Spanned,
+    self, Config, Diagnostic, Diagnostics, Loaded, Route, Severity, Source, Spanned,
 };
+use crate::http::Cors;
 use crate::http::forwarded::{Via, request_id};
-use crate::http::{Asserted, Cors, HeadLimits, Networks, UnderscorePolicy};
 use crate::keys::KeySet;
 use crate::limit::Limiter;
-use crate::proxy::{Proxy, Spool};
+use crate::proxy::Proxy;
 use crate::route::{Matcher, PathPattern, Table};
 use crate::state_dir::StateDir;
 use crate::static_files::{self, Files, FilesError};
@@ -147,6 +149,7 @@ impl Compiling<'_> {
             routes::overlaps(self, &matchers);
         }
         check::warn(self);
+        let assertion = assertion::compile(self);
         // A route that is missing would leave its requests to whatever lies below it.
         let complete = matchers.len() == config.routes.len() && plans.len() == config.routes.len();
         if self.has_errors() || !complete {
@@ -173,6 +176,7 @@ impl Compiling<'_> {
             spool: self.spool(),
             tokens: self.tokens(),
             revocations: Arc::clone(&self.surroundings.revocations),
+            assertion,
             state_dir: self.state_dir.clone(),
             issuer_ids: self.issuer_ids(&issuers),
             issuers_by_fingerprint: by_fingerprint(&issuers),
@@ -346,100 +350,6 @@ impl Compiling<'_> {
     fn named(&self, route: &Route) -> Vec<usize> {
         let names = route.listeners.iter().flatten();
         names.filter_map(|name| self.listener_slot(&name.value)).collect()
-    }
-
-    // === server ===
-
-    fn head_limits(&self) -> Option<HeadLimits> {
-        let limits = &self.config.server.max_headers;
-        Some(HeadLimits {
-            count: limits.count,
-            size: usize::try_from(limits.size.bytes()).ok()?,
-            line: usize::try_from(limits.line.bytes()).ok()?,
-        })
-    }
-
-    fn trusted_proxies(&self) -> Networks {
-        let listed = || self.config.server.trusted_proxies.iter().map(|one| one.value);
-        let networks = listed().filter_map(|one| match one {
-            PeerNetwork::Network(network) => Some(network),
-            PeerNetwork::Unix => None,
-        });
-        Networks::new(networks, listed().any(|one| one == PeerNetwork::Unix))
-    }
-
-    pub(super) fn asserted(&self) -> Asserted {
-        let identity = self.config.issuers.iter().flat_map(|issuer| issuer.identity_headers.iter());
-        let names = identity.filter_map(|(name, _)| HeaderName::try_from(name.value.as_str()).ok());
-        let request_id = HeaderName::try_from(self.config.server.request_id.value.as_str()).ok();
-        Asserted::new(names.chain(request_id))
-    }
-
-    /// The parameters of queries that hold tokens.
-    fn secret_parameters(&self) -> Vec<Box<str>> {
-        let places = self.config.issuers.iter().flat_map(|issuer| &issuer.token_from);
-        let mut names: Vec<Box<str>> = places
-            .filter_map(|place| match &place.value {
-                config::TokenPlace::Query(name) => Some(name.as_str().into()),
-                config::TokenPlace::Cookie(_)
-                | config::TokenPlace::Header(_)
-                | config::TokenPlace::WebSocketProtocol => None,
-            })
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    fn underscores(&mut self) -> (UnderscorePolicy, Vec<HeaderName>) {
-        let server = &self.config.server;
-        let policy = match server.underscore_headers {
-            config::Underscores::Drop => UnderscorePolicy::Drop,
-            config::Underscores::Reject => UnderscorePolicy::Reject,
-        };
-        let mut allowed = Vec::new();
-        for name in &server.allow_headers {
-            match HeaderName::try_from(name.value.as_str()) {
-                Ok(header) => allowed.push(header),
-                Err(_) => self.report(
-                    Diagnostic::error(name.span.clone(), "not a header name")
-                        .path("server.allow_headers"),
-                ),
-            }
-        }
-        (policy, allowed)
-    }
-
-    /// Bodies gathered under the old snapshot still count against its spool: adopted if unchanged.
-    fn spool(&self) -> Arc<Spool> {
-        let spool = &self.config.server.spool;
-        let same = |old: &&Snapshot| {
-            let before = &old.config.server.spool;
-            (before.memory, before.disk, &before.dir) == (spool.memory, spool.disk, &spool.dir)
-        };
-        match self.previous.filter(same) {
-            Some(old) => Arc::clone(&old.spool),
-            None => {
-                let dir = spool.dir.path().map(std::path::Path::to_owned);
-                Arc::new(Spool::new(spool.memory.bytes(), spool.disk.bytes(), dir))
-            }
-        }
-    }
-
-    fn tokens(&self) -> Arc<TokenCache> {
-        let cache = &self.config.cache;
-        let same = |old: &&Snapshot| {
-            let before = &old.config.cache;
-            (before.tokens, before.token_bytes, before.max_age)
-                == (cache.tokens, cache.token_bytes, cache.max_age)
-        };
-        match self.previous.filter(same) {
-            Some(old) => Arc::clone(&old.tokens),
-            None => {
-                let bytes = cache.token_bytes.bytes();
-                Arc::new(TokenCache::new(cache.tokens, bytes, cache.max_age))
-            }
-        }
     }
 }
 

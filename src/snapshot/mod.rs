@@ -6,6 +6,7 @@
 //! installed one. Nothing here changes after it is compiled, but for the live things it points to:
 //! key sets, token cache, health.
 
+mod assertion;
 pub mod check;
 pub mod compile;
 mod fingerprint;
@@ -18,6 +19,7 @@ pub mod plan;
 mod revocations;
 mod revoke_on;
 mod routes;
+mod server;
 mod state;
 mod state_dir;
 #[cfg(test)]
@@ -35,7 +37,7 @@ use hyper::Method;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
-use crate::auth::{Issuer, Principal, Revocations, TokenCache};
+use crate::auth::{Assertion, Issuer, Principal, Revocations, TokenCache};
 use crate::config::{Config, Source};
 use crate::http::Networks;
 use crate::http::cors;
@@ -83,6 +85,7 @@ pub struct Snapshot {
     secret_parameters: Vec<Box<str>>,
     spool: Arc<Spool>,
     tokens: Arc<TokenCache>,
+    assertion: Option<Arc<Assertion>>,
     /// Where state is kept, if it is; the next reload adopts it.
     state_dir: Option<Arc<StateDir>>,
     bad_tokens: Option<Arc<Limiter>>,
@@ -253,6 +256,11 @@ impl Snapshot {
     /// Where bodies are gathered.
     pub fn spool(&self) -> &Arc<Spool> {
         &self.spool
+    }
+
+    /// Who signs what applications are told about principals, where the operator wants that.
+    pub fn assertion(&self) -> Option<&Arc<Assertion>> {
+        self.assertion.as_ref()
     }
 
     /// The cache of verified tokens.

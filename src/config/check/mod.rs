@@ -146,12 +146,32 @@ fn server(config: &Config, walk: &mut Walk<'_>) {
         report(walk, &headers.span, "server.max_headers", message, "raise `size`, or lower `line`");
     }
     request_id(config, walk);
+    assertion(config, walk);
     for name in &server.allow_headers {
         if header_name(name, "server.allow_headers", walk) && !name.contains('_') {
             let message = format!("{} has no `_`", walk.shown(name));
             let hint = "only names with `_` are dropped; others pass anyway";
             report(walk, &name.span, "server.allow_headers", message, hint);
         }
+    }
+}
+
+/// Beside the identity headers, under a name of its own.
+fn assertion(config: &Config, walk: &mut Walk<'_>) {
+    let Some(assertion) = &config.server.assertion else { return };
+    let (name, path) = (&assertion.header, "server.assertion.header");
+    if !header_name(name, path, walk) {
+        return;
+    }
+    let same = folded(name);
+    let identity = config.issuers.iter().flat_map(|issuer| issuer.identity_headers.iter());
+    let taken = same == folded(&config.server.request_id)
+        || identity.into_iter().any(|(header, _)| folded(header) == same);
+    // The gateway's own names begin so, and clients' copies of them are deleted.
+    if taken || is_reserved(&same) && same != "x-portcullis-assertion" {
+        let message = format!("{} cannot carry the assertion", walk.shown(name));
+        let hint = "choose a name of its own: \"X-Portcullis-Assertion\"";
+        report(walk, &name.span, path, message, hint);
     }
 }
 

@@ -288,6 +288,7 @@ impl Route {
                 &HeaderName::from_static("x-request-id"),
                 &HeaderValue::from_static("some-id"),
             ),
+            assertion: None,
             clock: &self.clock,
         };
         let request = request.map(|body| RequestBody::new(body, self.limits));
