@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use portcullis::telemetry::labels::Reason;
 use tempfile::TempDir;
 
 use crate::support::client::Client;
@@ -24,7 +25,7 @@ fn read(path: &str) -> String {
 /// Every page, by its path within the repository.
 fn pages() -> BTreeMap<String, String> {
     let mut pages = BTreeMap::new();
-    for folder in ["", "certs", "docs", "examples/django-gunicorn"] {
+    for folder in ["", "certs", "docs", "docs/issuers", "examples/django-gunicorn"] {
         for entry in fs::read_dir(repository().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {
@@ -123,6 +124,22 @@ fn the_page_of_forward_auth_shows_the_files_that_are_tested() {
         let text = read(&format!("examples/forward-auth/{file}"));
         assert!(blocks(&page, language).contains(&text), "{file} is not what the page shows");
     }
+}
+
+#[test]
+fn every_reason_has_its_section_in_the_troubleshooting_page() {
+    let page = read("docs/troubleshooting.md");
+    let mut told: Vec<&str> = Vec::new();
+    for section in page.split("\n## `").skip(1) {
+        let (reason, rest) = section.split_once('`').unwrap();
+        let (has_causes, has_advice) =
+            (rest.contains("\n- Likely: "), rest.contains("\n- Look at: "));
+        assert!(rest.contains(".** ") && has_causes && has_advice, "{reason}");
+        told.push(reason);
+    }
+    let mut reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    reasons.sort_unstable();
+    assert_eq!(told, reasons);
 }
 
 #[test]
