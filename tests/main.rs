@@ -64,3 +64,5 @@ mod support;
 mod symlinks;
 /// Tokens in cookies, queries and subprotocols.
 mod token_places;
+/// WebSocket, and what is made to look like it.
+mod websocket;

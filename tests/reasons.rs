@@ -83,6 +83,9 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         response_timeout = "200ms"
         [upstream.gone]
         endpoints = ["{gone}"]
+        [upstream.narrow]
+        endpoints = ["{url}"]
+        max_tunnels = 0
         [upstream.app]
         endpoints = ["{url}"]
         kind = "wsgi"
@@ -131,6 +134,10 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         path = "/get"
         methods = ["GET"]
         upstream = "web"
+        public = true
+        [[route]]
+        path = "/narrow"
+        upstream = "narrow"
         public = true
         [[route]]
         path = "/upstream_refused"
@@ -210,7 +217,7 @@ fn expected(reason: Reason) -> Expected {
         Reason::UpstreamBadResponse | Reason::UpstreamFailed | Reason::UpstreamRefused => {
             (502, None)
         }
-        Reason::KeysUnavailable | Reason::SpoolFull => (503, None),
+        Reason::KeysUnavailable | Reason::QueueFull | Reason::SpoolFull => (503, None),
         Reason::UpstreamTimeout => (504, None),
         Reason::Loop => (508, None),
     };
@@ -288,6 +295,10 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
         }
         Reason::NoRoute => place.get("/nowhere", ""),
         Reason::NotFound => place.get("/files/nothing", ""),
+        Reason::QueueFull => place.get(
+            "/narrow",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n",
+        ),
         Reason::RateLimited => {
             place.get("/limited", "").expect(200);
             place.get("/limited", "")

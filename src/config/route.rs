@@ -57,6 +57,9 @@ table! {
         rate_limit: Option<RateLimits>, optional("no limit");
         /// Longer request bodies are refused.
         max_body: Size, default("10MiB"), limits("0B", "1TiB");
+        /// Whether clients may switch to WebSocket, once their token has passed. Other protocols
+        /// are never switched to.
+        websocket: bool, default(true);
         /// A logout to watch for, such as simplejwt's: on the status, the refresh token in the
         /// request's JSON body (`{"refresh": ...}`), once verified, revokes all tokens of its user
         /// up to now, and, unless the route is public, the request's own.

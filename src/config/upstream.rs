@@ -23,6 +23,8 @@ table! {
         idle_timeout: Duration, default("1500ms"), limits("0s", "1h");
         /// Idle connections kept, in all.
         idle_connections: usize, default(64), limits(0, 65536);
+        /// WebSocket connections to one endpoint, counted apart from requests; more are 503.
+        max_tunnels: usize, default(1024), limits(0, 1000000);
     }
 }
 
@@ -59,6 +61,7 @@ impl Upstream {
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_millis(1500),
             idle_connections: 64,
+            max_tunnels: 1024,
             span: 0..0,
         }
     }
@@ -81,7 +84,7 @@ mod tests {
         let settings = |one: &Upstream| {
             let times =
                 (one.connect_timeout, one.response_timeout, one.read_timeout, one.idle_timeout);
-            (one.kind, one.balance, times, one.idle_connections)
+            (one.kind, one.balance, times, one.idle_connections, one.max_tunnels)
         };
         assert_eq!(settings(written), settings(&of_url));
     }

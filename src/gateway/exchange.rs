@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, REFERER, USER_AGENT};
+use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
+use super::body::{BodyError, Inner};
 use super::metadata;
 use super::origin::{Original, public};
 use super::reject::{CLIENT_GONE, Reject};
 use super::respond::Asker;
 use super::state::{Gateway, Held};
+use super::tunnel;
 use crate::auth::Principal;
 use crate::clock::UnixTime;
 use crate::http::body::BodyCount;
@@ -30,7 +32,6 @@ use crate::proxy::{self, Failure};
 use crate::server::{BodyEnd, ConnectionInfo};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{ErrorFormat, ListenerPlan, RoutePlan};
-use crate::static_files;
 use crate::telemetry::labels::{CacheLookup, RateLimitResult, Reason, UpstreamFault};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::record::{AuthRecord, AuthResult, Record, TlsRecord, UpstreamRecord};
@@ -190,7 +191,27 @@ impl Exchange {
         }
     }
 
-    /// Moves into the body of the response it ends with.
+    /// The client has its 101: whatever ends the tunnel, that much was complete.
+    pub(super) fn switched(&mut self) {
+        self.complete = true;
+    }
+
+    /// Notes what a tunnel or a body ended with.
+    pub(super) fn end(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+    }
+
+    /// Notes the finer word alone.
+    pub(super) fn note(&mut self, detail: &'static str) {
+        self.detail = Some(detail);
+    }
+
+    /// Counts bytes that went to the client behind the response.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+    }
+
+    /// Moves into the body of the response it ends with, or into the tunnel behind it.
     pub(super) fn respond<B: Into<Inner>>(mut self, response: Response<B>) -> Response<Body> {
         self.status = response.status();
         let (mut parts, body) = response.into_parts();
@@ -198,13 +219,17 @@ impl Exchange {
         if let Some(cors) = self.route().and_then(|route| route.cors.as_ref()) {
             cors.write(self.admitted.as_deref(), &mut parts.headers);
         }
+        if let Inner::Tunnel(waiting) = inner {
+            let head = tunnel::begin(self, *waiting, parts.headers);
+            return head.map(|empty| Body { inner: Inner::from(empty), exchange: None });
+        }
         if self.method == Method::HEAD {
             inner.leave_to_get(&mut parts.headers);
         }
         // Nothing will be asked of a body that has nothing to say (HEAD, 204, 304).
         self.complete =
             has_no_body(parts.status, &self.method) || hyper::body::Body::is_end_stream(&inner);
-        Response::from_parts(parts, Body { inner, exchange: self })
+        Response::from_parts(parts, Body { inner, exchange: Some(self) })
     }
 
     /// Counts what an upstream did wrong; the client's own faults are not its.
@@ -219,7 +244,8 @@ impl Exchange {
             | Failure::BodyTooLarge
             | Failure::ClientGone
             | Failure::SpoolFailed
-            | Failure::SpoolFull => return,
+            | Failure::SpoolFull
+            | Failure::TunnelsFull => return,
         };
         let upstream = self.route().and_then(|route| route.upstream.as_ref());
         let endpoint = self.forwarded.and_then(|trace| trace.endpoint);
@@ -327,25 +353,8 @@ fn auth_record<'a>(note: &'a AuthNote, snapshot: &'a Snapshot) -> AuthRecord<'a>
 #[derive(Debug)]
 pub struct Body {
     inner: Inner,
-    exchange: Exchange,
-}
-
-/// Where a response's bytes come from; concrete kinds, so that no response costs an allocation.
-#[derive(Debug)]
-pub(super) enum Inner {
-    Bytes(Option<Bytes>),
-    File(static_files::Body),
-    Proxy(proxy::Body),
-}
-
-/// A response that can't be completed: the connection or the stream is cut, so that the client
-/// can't take the part for the whole.
-#[derive(Debug)]
-pub enum BodyError {
-    /// The file could not be read to its end.
-    File(std::io::Error),
-    /// The upstream's body broke off.
-    Proxy(Failure),
+    /// `None` for a 101, whose exchange is with its tunnel.
+    exchange: Option<Exchange>,
 }
 
 impl hyper::body::Body for Body {
@@ -358,21 +367,22 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let Some(exchange) = &mut this.exchange else { return Poll::Ready(frame) };
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    this.exchange.bytes_out += data.remaining() as u64;
+                    exchange.bytes_out += data.remaining() as u64;
                 }
                 // hyper does not poll again once Content-Length is reached.
-                this.exchange.complete |= frame.is_trailers() || this.inner.is_end_stream();
+                exchange.complete |= frame.is_trailers() || this.inner.is_end_stream();
             }
             Some(Err(error)) => {
-                this.exchange.reason = Some(error.reason());
+                exchange.reason = Some(error.reason());
                 if let BodyError::Proxy(failure) = error {
-                    this.exchange.count_failure(*failure);
+                    exchange.count_failure(*failure);
                 }
             }
-            None => this.exchange.complete = true,
+            None => exchange.complete = true,
         }
         Poll::Ready(frame)
     }
@@ -386,115 +396,7 @@ impl hyper::body::Body for Body {
     }
 }
 
-impl Inner {
-    /// Says how long it is, and no more: over HTTP/2 hyper would send it in answer to HEAD as well.
-    /// The other kinds have seen the method.
-    fn leave_to_get(&mut self, headers: &mut HeaderMap) {
-        if let Self::Bytes(bytes) = self
-            && let Some(bytes) = bytes.take()
-        {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        }
-    }
-}
-
-impl hyper::body::Body for Inner {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::File(file) => {
-                Pin::new(file).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::File)))
-            }
-            Self::Proxy(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|f| f.map_err(BodyError::Proxy))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Bytes(bytes) => bytes.is_none(),
-            Self::File(file) => file.is_end_stream(),
-            Self::Proxy(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Bytes(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            Self::File(file) => file.size_hint(),
-            Self::Proxy(body) => body.size_hint(),
-        }
-    }
-}
-
-impl From<Bytes> for Inner {
-    fn from(bytes: Bytes) -> Self {
-        Self::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty()))
-    }
-}
-
-impl From<static_files::Body> for Inner {
-    fn from(body: static_files::Body) -> Self {
-        Self::File(body)
-    }
-}
-
-impl From<proxy::Body> for Inner {
-    fn from(body: proxy::Body) -> Self {
-        Self::Proxy(body)
-    }
-}
-
-// === impl BodyError ===
-
-impl BodyError {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::File(_) => Reason::Internal,
-            Self::Proxy(error) => error.reason(),
-        }
-    }
-}
-
-impl std::fmt::Display for BodyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(error) => write!(f, "file can't be read to its end: {error}"),
-            Self::Proxy(error) => write!(f, "upstream's body broke off: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for BodyError {}
-
 /// The headers every response gets, whoever made it.
 pub(super) fn finish(headers: &mut HeaderMap, name: &hyper::header::HeaderName, id: &HeaderValue) {
     headers.insert(name.clone(), id.clone());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_in_answer_to_head_is_a_length_and_nothing_else() {
-        let mut headers = HeaderMap::new();
-        let mut inner = Inner::from(Bytes::from_static(b"twelve bytes"));
-        inner.leave_to_get(&mut headers);
-        assert_eq!(headers[CONTENT_LENGTH], "12");
-        assert!(hyper::body::Body::is_end_stream(&inner));
-
-        let mut headers = HeaderMap::new();
-        Inner::from(Bytes::new()).leave_to_get(&mut headers);
-        assert!(headers.is_empty(), "nothing is known of a length that nobody gave");
-    }
 }

@@ -9,31 +9,30 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, Uri, Version};
 
-use super::exchange::{AuthNote, Body, Exchange, Inner, finish};
+use super::arrived::{Arrived, assertion, context, hand_over};
+use super::body::Inner;
+use super::exchange::{AuthNote, Body, Exchange, finish};
 use super::metadata::{self, Base};
-use super::origin::{Original, origin, public};
+use super::origin::{Original, public};
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
-use super::{limits, local, logout, preflight};
-use crate::auth::{self, Guarded, MAX_LOGOUT, Owed, Permit, Policy, Principal};
-use crate::clock::Clock;
+use super::{limits, local, logout, preflight, tunnel};
+use crate::auth::{self, Guarded, Permit, Policy, Principal};
 use crate::http::authority::Authority;
-use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::cors;
-use crate::http::credential::subprotocol;
 use crate::http::forwarded::{request_id, told};
-use crate::http::{head, headers, path};
+use crate::http::{head, headers, path, upgrade};
 use crate::proxy::{self, Forward, Proxy, Trace};
 use crate::route::Found;
 use crate::server::{ConnectionInfo, RefusedHead};
 use crate::snapshot::Snapshot;
-use crate::snapshot::plan::{Action, ErrorFormat, RevokeOn, RoutePlan};
+use crate::snapshot::plan::{Action, ErrorFormat, RoutePlan};
 use crate::static_files::{self, Ask, Files};
 use crate::telemetry::labels::{AuthOutcome, CacheLookup, Reason};
 use crate::telemetry::record::{AuthResult, Record, TlsRecord};
@@ -154,13 +153,7 @@ async fn steps(
     match &route.action {
         Action::Files(guarded) => serve_file(gateway, exchange, route, guarded, &parts).await,
         Action::Proxy(guarded) => {
-            let limits = BodyLimits { max: route.max_body, idle: snapshot.body_timeout() };
-            let logout = logout::watched(route, &parts);
-            let body = match logout {
-                Some(_) => RequestBody::copied(body, limits, MAX_LOGOUT),
-                None => RequestBody::new(body, limits),
-            };
-            let arrived = Arrived { parts, body, host: head.host, logout };
+            let arrived = Arrived::of(parts, body, head.host, route, snapshot.body_timeout());
             forward(gateway, exchange, route, guarded, arrived).await
         }
         Action::Verify(guarded) => {
@@ -235,16 +228,6 @@ fn find(
     Ok((found, preflight))
 }
 
-/// A request whose head has passed every check.
-struct Arrived<'r> {
-    parts: Parts,
-    body: RequestBody,
-    /// As the client wrote it.
-    host: HeaderValue,
-    /// What it revokes if its answer says so.
-    logout: Option<&'r RevokeOn>,
-}
-
 async fn serve_file(
     gateway: &Gateway,
     exchange: &mut Exchange,
@@ -270,25 +253,23 @@ async fn forward(
     guarded: &Guarded<Proxy>,
     arrived: Arrived<'_>,
 ) -> Result<Response<Inner>, Reject> {
+    if upgrade::asks_for_websocket(&arrived.parts) {
+        // Boxed: few requests need it, and every one's future is moved whole.
+        let opening = tunnel::open(gateway, exchange, route, guarded, arrived);
+        return Box::pin(opening).await;
+    }
     let Arrived { mut parts, body, host, logout } = arrived;
     let permit = permit(gateway, exchange, route, guarded, &parts).await?;
-    let owed = match guarded.policy().issuers() {
-        Some(issuers) => issuers.hand_over(permit.principal().map(Arc::as_ref), &mut parts),
-        None => Owed::Nothing,
-    };
+    // Whether a subprotocol is owed matters to a switch alone.
+    let _owed = hand_over(guarded, &permit, &mut parts);
     exchange.received = Some(body.counter());
     let snapshot = Arc::clone(exchange.snapshot());
     let told = exchange.told.clone();
     let id = exchange.request_id.clone();
     let signed = assertion(&snapshot, &permit, gateway.clock())?;
     let ctx = Forward {
-        pools: gateway.pools(),
-        spool: snapshot.spool(),
-        origin: origin(exchange, told.as_deref(), &host),
-        via: snapshot.via(),
-        request_id: (snapshot.request_id_header(), &id),
         assertion: signed.as_deref().map(|(name, value)| (name, value)),
-        clock: gateway.clock(),
+        ..context(gateway, exchange, &snapshot, told.as_deref(), (&host, &id))
     };
     let own = logout.and_then(|_| permit.principal().cloned());
     // The exchange's own: the client may leave while this waits, and the record tells how far it came.
@@ -301,34 +282,14 @@ async fn forward(
     if let Some(on) = logout.filter(|on| on.status == response.status()) {
         Box::pin(logout::seen(gateway, exchange, on, own)).await;
     }
-    if exchange.route().is_some_and(|route| route.cors.is_some()) {
+    if route.cors.is_some() {
         cors::strip(response.headers_mut());
-    }
-    if owed == Owed::Subprotocol && response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        subprotocol::answer(response.headers_mut());
     }
     Ok(response.map(Inner::from))
 }
 
-/// What the application is told about the principal, signed, where the operator wants that. Boxed:
-/// the future of a request without it grows by a pointer.
-fn assertion(
-    snapshot: &Snapshot,
-    permit: &Permit<'_, Proxy>,
-    clock: &Clock,
-) -> Result<Option<Box<(HeaderName, HeaderValue)>>, Reject> {
-    let (Some(assertion), Some(principal)) = (snapshot.assertion(), permit.principal()) else {
-        return Ok(None);
-    };
-    let upstream = permit.action().upstream.name();
-    let signed = assertion.sign(principal, upstream, clock.wall());
-    // An application that relies on it must not be asked without it.
-    let named = signed.map(|value| Some(Box::new((assertion.header().clone(), value))));
-    named.map_err(|_| Reject::Internal)
-}
-
 /// Steps 6 to 8: the only way to an action.
-async fn permit<'s, A>(
+pub(super) async fn permit<'s, A>(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &RoutePlan,

@@ -16,6 +16,8 @@
 //!
 //! `handle` is that list as code.
 
+mod arrived;
+mod body;
 mod exchange;
 mod handle;
 mod limits;
@@ -27,7 +29,9 @@ mod preflight;
 mod reject;
 mod respond;
 mod state;
+mod tunnel;
 
-pub use exchange::{Body, BodyError};
+pub use body::BodyError;
+pub use exchange::Body;
 pub use reject::{RateLimited, Reject};
 pub use state::Gateway;

@@ -45,6 +45,8 @@ pub enum Reject {
     Proxy(proxy::Failure),
     /// The client asks more often than the route allows.
     RateLimited(RateLimited),
+    /// The route does not switch to WebSocket.
+    WebSocketOff,
 }
 
 /// A limit that was met.
@@ -94,6 +96,7 @@ impl Reject {
             },
             Self::Proxy(failure) => failure.reason(),
             Self::RateLimited(_) => Reason::RateLimited,
+            Self::WebSocketOff => Reason::Forbidden,
         }
     }
 
@@ -113,7 +116,8 @@ impl Reject {
                 | proxy::Failure::Refused
                 | proxy::Failure::SpoolFailed
                 | proxy::Failure::SpoolFull
-                | proxy::Failure::TimedOut => false,
+                | proxy::Failure::TimedOut
+                | proxy::Failure::TunnelsFull => false,
             },
             Self::AddressNotAllowed
             | Self::Auth(_)
@@ -124,7 +128,8 @@ impl Reject {
             | Self::Misdirected
             | Self::NoRoute
             | Self::Path(_)
-            | Self::RateLimited(_) => false,
+            | Self::RateLimited(_)
+            | Self::WebSocketOff => false,
         }
     }
 
@@ -133,6 +138,7 @@ impl Reject {
         match self {
             Self::Auth(refusal) => Some(refusal.detail()),
             Self::Head(HeadError::BadRequest(detail)) => Some(detail),
+            Self::WebSocketOff => Some("websocket_off"),
             Self::RateLimited(limited) => Some(limited.by),
             Self::AddressNotAllowed
             | Self::BodyTooLarge
@@ -189,7 +195,9 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
         Reason::UpstreamBadResponse | Reason::UpstreamFailed | Reason::UpstreamRefused => {
             StatusCode::BAD_GATEWAY
         }
-        Reason::KeysUnavailable | Reason::SpoolFull => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::KeysUnavailable | Reason::QueueFull | Reason::SpoolFull => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Reason::Loop => StatusCode::LOOP_DETECTED,
     }

@@ -82,7 +82,8 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         | Reject::Misdirected
         | Reject::NoRoute
         | Reject::Path(_)
-        | Reject::Proxy(_) => {}
+        | Reject::Proxy(_)
+        | Reject::WebSocketOff => {}
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
@@ -254,7 +255,7 @@ const fn sentence(reason: Reason) -> &'static str {
         Reason::ClientGone => "The client closed the connection.",
         Reason::DuplicateCredentials => "The request carries more than one credential.",
         Reason::ExpectationFailed => "Only `Expect: 100-continue` is supported.",
-        Reason::Forbidden => "The token's holder may not do this.",
+        Reason::Forbidden => "This is not allowed here.",
         Reason::HeadersTooLarge => "The header fields are too many or too long.",
         Reason::InsufficientScope => "The token lacks a scope that this resource requires.",
         Reason::Internal => "Something failed here; the request may be tried again.",
@@ -263,6 +264,7 @@ const fn sentence(reason: Reason) -> &'static str {
         Reason::MethodNotAllowed => "The resource does not support this method.",
         Reason::Misdirected => "This connection does not serve the requested host.",
         Reason::NoRoute | Reason::NotFound => "There is nothing at this address.",
+        Reason::QueueFull => "The application is too busy at the moment.",
         Reason::RateLimited => "Too many requests; try again later.",
         Reason::RequestTimeout => "The request did not arrive in time.",
         Reason::SpoolFull => "There is no room to buffer the request at the moment.",

@@ -224,6 +224,11 @@ impl BodyCount {
         Some(std::mem::take(&mut *copy.bytes.lock())).filter(|bytes| bytes.len() <= copy.limit)
     }
 
+    /// Counts bytes that came after the body: those of a switched connection.
+    pub fn came(&self, bytes: u64) {
+        self.add(bytes);
+    }
+
     fn is_streaming(&self) -> bool {
         self.state.load(Ordering::Acquire) == STREAMING
     }

@@ -78,6 +78,12 @@ fn is_always(name: &HeaderName) -> bool {
     )
 }
 
+/// Whether `Connection` names `token`, on any of its lines.
+pub(super) fn names(headers: &HeaderMap, token: &[u8]) -> bool {
+    let mut named = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
+    named.any(|one| one.eq_ignore_ascii_case(token))
+}
+
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)

@@ -19,6 +19,7 @@ pub mod networks;
 pub mod path;
 pub mod readings;
 pub mod status;
+pub mod upgrade;
 pub mod web_origin;
 
 pub use authority::{Authority, Scheme};

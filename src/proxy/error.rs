@@ -34,6 +34,8 @@ pub enum Failure {
     SpoolFull,
     /// The upstream did not answer, or not go on, in time.
     TimedOut,
+    /// Every endpoint has as many switched connections as it may have.
+    TunnelsFull,
 }
 
 /// Whose fault a failure is.
@@ -73,6 +75,7 @@ impl Failure {
             Self::SpoolFailed => Reason::Internal,
             Self::SpoolFull => Reason::SpoolFull,
             Self::TimedOut => Reason::UpstreamTimeout,
+            Self::TunnelsFull => Reason::QueueFull,
         }
     }
 
@@ -82,7 +85,7 @@ impl Failure {
             Self::BadRequest | Self::BodyTimedOut | Self::BodyTooLarge | Self::ClientGone => {
                 Side::Downstream
             }
-            Self::SpoolFailed | Self::SpoolFull => Side::Internal,
+            Self::SpoolFailed | Self::SpoolFull | Self::TunnelsFull => Side::Internal,
             Self::BadResponse | Self::Failed | Self::Refused | Self::TimedOut => Side::Upstream,
         }
     }
@@ -99,7 +102,8 @@ impl Failure {
             | Self::BodyTooLarge
             | Self::ClientGone
             | Self::SpoolFailed
-            | Self::SpoolFull => None,
+            | Self::SpoolFull
+            | Self::TunnelsFull => None,
         }
     }
 
@@ -115,7 +119,8 @@ impl Failure {
             | Self::ClientGone
             | Self::SpoolFailed
             | Self::SpoolFull
-            | Self::TimedOut => Retry::Never,
+            | Self::TimedOut
+            | Self::TunnelsFull => Retry::Never,
         }
     }
 }
@@ -133,6 +138,7 @@ impl fmt::Display for Failure {
             Self::SpoolFailed => "file for a buffered body failed",
             Self::SpoolFull => "no room for buffered bodies",
             Self::TimedOut => "upstream did not answer in time",
+            Self::TunnelsFull => "every endpoint has as many tunnels as it may have",
         })
     }
 }

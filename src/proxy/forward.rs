@@ -53,7 +53,7 @@ enum Attempt {
 }
 
 /// Endpoints tried for one request: with more than a few down, the client learns it sooner.
-const ENDPOINTS: usize = 3;
+pub(super) const ENDPOINTS: usize = 3;
 
 impl Attempts<'_> {
     async fn run(mut self, mut request: Message<Outgoing>) -> Result<Response<Body>, Failure> {

@@ -15,6 +15,8 @@ mod response;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod tunnel;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub use body::Body;
 pub use buffer::Spool;
 pub use error::{Failure, Retry, Side};
 pub use outgoing::Outgoing;
+pub use tunnel::{End, Flow, Tunnel};
 
 /// The action of a route that forwards.
 #[derive(Debug)]
@@ -93,4 +96,26 @@ pub async fn forward(
     trace: &mut Trace,
 ) -> Result<Response<Body>, Failure> {
     forward::run(&permit, request, &ctx, trace).await
+}
+
+/// What came of a request to switch to WebSocket.
+#[derive(Debug)]
+pub enum Upgrade {
+    /// An ordinary response: the application did not switch.
+    Answered(Response<Body>),
+    /// The head of the 101, and what follows it.
+    Switched(Response<()>, Tunnel),
+}
+
+/// Forwards a request that asks to switch to WebSocket; otherwise like [`forward`].
+///
+/// # Errors
+/// Why there is no response.
+pub async fn upgrade(
+    permit: Permit<'_, Proxy>,
+    request: Request<RequestBody>,
+    ctx: Forward<'_>,
+    trace: &mut Trace,
+) -> Result<Upgrade, Failure> {
+    upgrade::run(&permit, request, &ctx, trace).await
 }

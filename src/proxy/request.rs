@@ -50,7 +50,25 @@ pub(super) async fn prepare(
     head.extend_from_slice(b"\r\n");
     let repeatable = length == Some(0) && is_idempotent(&parts.method);
     let to_head = parts.method == Method::HEAD;
-    Ok(Prepared { message: Message { head, body, length, to_head }, repeatable, trailers })
+    Ok(Prepared {
+        message: Message { head, body, length, to_head, may_switch: false },
+        repeatable,
+        trailers,
+    })
+}
+
+/// Writes the head of a request that asks to switch to WebSocket; it has no body.
+pub(super) fn prepare_switch(
+    request: Request<RequestBody>,
+    identity: &[(HeaderName, HeaderValue)],
+    ctx: &Forward<'_>,
+) -> Result<Message<Outgoing>, Failure> {
+    let (mut parts, _empty) = request.into_parts();
+    join_cookies(&mut parts.headers);
+    let mut head = write_head(&parts, identity, ctx)?;
+    head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    let body = Outgoing::empty();
+    Ok(Message { head, body, length: Some(0), to_head: false, may_switch: true })
 }
 
 /// Everything but the framing.

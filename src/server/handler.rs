@@ -14,7 +14,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::{HttpService, service_fn};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
 use super::activity::{Activity, Stall};
 use super::connection::{ConnectionInfo, Protocol};
@@ -68,7 +68,9 @@ pub(super) fn service<H: Handler>(
         async move {
             let mut response = shared.handler.handle(&shared.info, request).await;
             call.responded = true;
-            if call.activity.is_draining() && shared.info.protocol == Protocol::Http1 {
+            // After a 101 there is nothing left to close, and its `Connection` says what it is.
+            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if call.activity.is_draining() && shared.info.protocol == Protocol::Http1 && !switches {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Answer { body, call }))

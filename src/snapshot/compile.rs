@@ -155,13 +155,12 @@ impl Compiling<'_> {
         if self.has_errors() || !complete {
             return None;
         }
-        let table = Table::build(matchers.iter().cloned().zip(0..).collect());
         let issuers = issuers.into_list();
         let snapshot = Snapshot {
             source: self.source.clone(),
             config: Arc::new(config.clone()),
             listeners: listeners.plans,
-            table,
+            table: Table::build(matchers.iter().cloned().zip(0..).collect()),
             named_listeners: config.routes.iter().map(|route| self.named(route)).collect(),
             matchers,
             routes: plans,
@@ -267,6 +266,7 @@ impl Compiling<'_> {
             },
             metadata: metadata.map(Box::new),
             is_well_known: is_well_known(&matcher?.path),
+            websocket: route.websocket,
             revoke_on,
         })
     }

@@ -41,6 +41,8 @@ pub struct RoutePlan {
     pub cors: Option<Box<Cors>>,
     /// What clients are told about getting a token.
     pub metadata: Option<Box<ResourceMetadata>>,
+    /// Whether clients may switch to WebSocket.
+    pub websocket: bool,
     /// The logout that revokes tokens, if there is one.
     pub revoke_on: Option<Box<RevokeOn>>,
     /// Whether its path is one of well-known locations.

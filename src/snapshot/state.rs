@@ -109,7 +109,13 @@ impl Snapshot {
             let endpoints: Vec<_> = upstream
                 .endpoints()
                 .iter()
-                .map(|endpoint| json!({ "url": endpoint.label(), "in_flight": endpoint.in_flight() }))
+                .map(|endpoint| {
+                    json!({
+                        "url": endpoint.label(),
+                        "in_flight": endpoint.in_flight(),
+                        "tunnels": endpoint.tunnels(),
+                    })
+                })
                 .collect();
             json!({
                 "name": upstream.name(),

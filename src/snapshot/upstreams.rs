@@ -84,6 +84,7 @@ fn settings(upstream: &config::Upstream, metrics: &Arc<Metrics>) -> Settings {
             idle: upstream.idle_timeout,
         },
         idle_connections: upstream.idle_connections,
+        max_tunnels: upstream.max_tunnels,
         fingerprint: 0,
         metrics: Arc::clone(metrics),
     }
@@ -113,5 +114,6 @@ fn fingerprint(settings: &Settings) -> u64 {
         .add(matches!(settings.balance, Balance::RoundRobin))
         .add((times.connect, times.response, times.read, times.idle))
         .add(settings.idle_connections)
+        .add(settings.max_tunnels)
         .finish()
 }

@@ -73,6 +73,8 @@ labels! {
         NoRoute => "no_route",
         /// The route's folder has no such file.
         NotFound => "not_found",
+        /// As many connections to the upstream as may be, and no room to wait.
+        QueueFull => "queue_full",
         /// The client asks too often, or has sent too many bad tokens.
         RateLimited => "rate_limited",
         /// The head or the body did not arrive in time.
@@ -222,6 +224,8 @@ labels! {
         Active => "active",
         /// Waiting in a worker's pool.
         Idle => "idle",
+        /// Switched to another protocol.
+        Tunnel => "tunnel",
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::connect::{Stream, connect};
 use super::receiving::{Ended, Receiving};
 use super::sending::{Message, Sending};
+use super::switched::Switched;
 use super::{Endpoint, Upstream};
 use crate::telemetry::labels::{PooledState, UpstreamFault};
 use crate::telemetry::metrics::UpstreamConnection;
@@ -59,7 +60,7 @@ pub type NextFrame<E> = Result<Frame<Bytes>, Broken<E>>;
 
 /// Counts an open connection in its upstream.
 #[derive(Debug)]
-struct Open(Arc<Upstream>);
+pub(super) struct Open(Arc<Upstream>);
 
 impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
     /// Connects to an endpoint of `upstream` within its connect timeout.
@@ -83,8 +84,8 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
 
     /// Begins an exchange; nothing moves until [`Connection::poll_head`] is called.
     pub fn send(&mut self, message: Message<B>) {
+        self.receiving.begin(message.may_switch);
         self.sending = Some(Sending::new(message));
-        self.receiving.begin();
     }
 
     /// Sends the request as far as that goes without waiting, and waits for the response's head.
@@ -144,6 +145,15 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
         let sending = self.sending.take()?;
         let begun = sending.has_begun();
         sending.into_message().map(|message| (message, begun))
+    }
+
+    /// What is left after a 101; `None` if the endpoint has not read the whole request.
+    pub fn into_switched(mut self) -> Option<Switched> {
+        if self.deaf || !self.sending.as_ref().is_none_or(Sending::is_complete) {
+            return None;
+        }
+        self.gauge.set(PooledState::Tunnel);
+        Some(Switched::new(self.stream, self.receiving.into_input(), self.gauge, self.open))
     }
 
     /// Whether the connection is between two requests and open, as far as is known now.

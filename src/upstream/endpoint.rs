@@ -16,6 +16,7 @@ pub struct Endpoint {
     address: Address,
     label: String,
     in_flight: CachePadded<AtomicUsize>,
+    tunnels: AtomicUsize,
 }
 
 /// Where an endpoint listens.
@@ -41,6 +42,7 @@ impl Endpoint {
             address,
             label,
             in_flight: CachePadded::new(AtomicUsize::new(0)),
+            tunnels: AtomicUsize::new(0),
         }
     }
 
@@ -64,6 +66,18 @@ impl Endpoint {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Switched connections, over all workers.
+    pub fn tunnels(&self) -> usize {
+        self.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// Counts one switched connection until the guard is dropped; `None` if there are `max`.
+    pub(crate) fn claim_tunnel(self: &Arc<Self>, max: usize) -> Option<TunnelClaim> {
+        let free = |open: usize| (open < max).then_some(open + 1);
+        self.tunnels.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        Some(TunnelClaim(Arc::clone(self)))
+    }
+
     /// Counts one request until the guard is dropped.
     pub(crate) fn claim(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -78,5 +92,31 @@ pub(crate) struct InFlight(Arc<Endpoint>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One switched connection, or one that asks for it.
+#[derive(Debug)]
+pub(crate) struct TunnelClaim(Arc<Endpoint>);
+
+impl Drop for TunnelClaim {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnels_have_a_limit_and_come_back() {
+        let endpoint = Arc::new(Endpoint::new(Address::Unix("/x".into()), "x".to_owned()));
+        let held: Vec<_> = (0..3).filter_map(|_| endpoint.claim_tunnel(2)).collect();
+        assert_eq!((held.len(), endpoint.tunnels()), (2, 2));
+        drop(held);
+        assert_eq!(endpoint.tunnels(), 0);
+        assert!(endpoint.claim_tunnel(2).is_some());
+        assert!(endpoint.claim_tunnel(0).is_none());
     }
 }

@@ -13,6 +13,7 @@ mod framing;
 pub mod pool;
 mod receiving;
 mod sending;
+pub mod switched;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -39,6 +40,7 @@ pub struct Upstream {
     balancer: Balancer,
     timeouts: Timeouts,
     idle_connections: usize,
+    max_tunnels: usize,
     fingerprint: u64,
     open: AtomicUsize,
     metrics: Arc<Metrics>,
@@ -60,6 +62,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Idle connections kept, over all workers and endpoints; contract default 64, 0 keeps none.
     pub idle_connections: usize,
+    /// Switched connections to one endpoint at the same time; contract default 1024.
+    pub max_tunnels: usize,
     /// A hash of every expanded setting above: equal means that pools and counts may be kept.
     pub fingerprint: u64,
     /// Where its connections and failures are counted.
@@ -105,6 +109,7 @@ impl Upstream {
             balancer: Balancer::new(settings.balance),
             timeouts: settings.timeouts,
             idle_connections: settings.idle_connections,
+            max_tunnels: settings.max_tunnels,
             fingerprint: settings.fingerprint,
             open: AtomicUsize::new(0),
             metrics: settings.metrics,
@@ -145,6 +150,11 @@ impl Upstream {
     /// Idle connections kept, over all workers and endpoints.
     pub fn idle_connections(&self) -> usize {
         self.idle_connections
+    }
+
+    /// Switched connections to one endpoint at the same time.
+    pub fn max_tunnels(&self) -> usize {
+        self.max_tunnels
     }
 
     /// The hash of the settings it was made from.
@@ -207,6 +217,7 @@ pub(crate) mod tests {
                 idle: Duration::from_secs(60),
             },
             idle_connections: 64,
+            max_tunnels: 2,
             fingerprint: 1,
             metrics: Metrics::new(),
         }

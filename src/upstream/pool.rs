@@ -131,6 +131,11 @@ impl<B: Body<Data = Bytes> + Unpin> Lease<B> {
         Self { connection, pools: Arc::clone(pools), _in_flight: in_flight }
     }
 
+    /// Takes the connection out, for something else than requests.
+    pub(crate) fn detach(self) -> Box<Connection<B>> {
+        self.connection
+    }
+
     /// Ends the exchange: the connection is kept if it is ready for another request, else closed.
     ///
     /// It is not ready when either message is incomplete or either side said `close`.

@@ -31,6 +31,8 @@ pub(super) struct Receiving {
     interim: usize,
     /// The endpoint will go on after this response.
     keep_alive: bool,
+    /// The request asked to switch protocols.
+    may_switch: bool,
 }
 
 /// Why there is no more to be had.
@@ -64,12 +66,14 @@ impl Receiving {
             framing: Framing::Length(0),
             interim: 0,
             keep_alive: true,
+            may_switch: false,
         }
     }
 
     /// Makes ready for the response to another request.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, may_switch: bool) {
         self.interim = 0;
+        self.may_switch = may_switch;
         self.framing = Framing::UntilClose;
     }
 
@@ -114,7 +118,7 @@ impl Receiving {
             // Before the first byte there is nothing to parse.
             if !self.input.is_empty() {
                 match self.parse_head(to_head)? {
-                    Some(head) if head.status().is_informational() => {
+                    Some(head) if head.status().is_informational() && !is_switch(&head) => {
                         self.interim += 1;
                         if self.interim > MOST_INTERIM {
                             return Poll::Ready(Err(Ended::Malformed));
@@ -187,15 +191,24 @@ impl Receiving {
         }
         self.scanned = 0;
         let head = response(&self.input.split_to(size).freeze())?;
-        if !head.status().is_informational() {
+        if is_switch(&head) {
+            // Where nobody asked for another protocol, what follows would be nobody's.
+            if !self.may_switch {
+                return Err(Ended::Malformed);
+            }
+            self.framing = Framing::Length(0);
+            self.keep_alive = false;
+        } else if !head.status().is_informational() {
             self.framing =
                 Framing::of_response(head.version(), head.status(), to_head, head.headers())?;
             self.keep_alive = keeps_alive(head.version(), head.headers());
-        } else if head.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for another protocol; what follows would not be HTTP.
-            return Err(Ended::Malformed);
         }
         Ok(Some(head))
+    }
+
+    /// What was read behind a 101.
+    pub(super) fn into_input(self) -> Bytes {
+        self.input.freeze()
     }
 
     /// The next piece of the body in the input, if there is any.
@@ -220,6 +233,10 @@ impl Receiving {
         };
         Ok((data > 0).then(|| Frame::data(self.input.split_to(data).freeze())))
     }
+}
+
+fn is_switch(head: &Response<()>) -> bool {
+    head.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 impl From<Malformed> for Ended {

@@ -22,7 +22,7 @@ async fn receive(
     });
     let mut stream = Stream::Unix(near);
     let mut receiving = Receiving::new();
-    receiving.begin();
+    receiving.begin(false);
     let head = poll_fn(|cx| receiving.poll_head(&mut stream, false, cx)).await?;
     let mut body = Vec::new();
     let ended = loop {

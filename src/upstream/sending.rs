@@ -26,6 +26,8 @@ pub struct Message<B> {
     pub length: Option<u64>,
     /// The method is HEAD: the response has no body, whatever it says.
     pub to_head: bool,
+    /// It asks to switch protocols: the answer may be a 101.
+    pub may_switch: bool,
 }
 
 /// A [`Message`] under way.

@@ -1,0 +1,119 @@
+//! An exchange that leaves HTTP: its record is written when the tunnel ends.
+//!
+//! The token comes first, as for any request; then the route has to allow it, and then both sides
+//! have to switch. The tunnel is a task of its own, since hyper's is over with the 101.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::HeaderMap;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use super::arrived::{Arrived, assertion, context, hand_over};
+use super::body::Inner;
+use super::exchange::Exchange;
+use super::handle::permit;
+use super::reject::Reject;
+use super::state::Gateway;
+use crate::auth::{Guarded, Owed};
+use crate::http::cors;
+use crate::http::credential::subprotocol;
+use crate::proxy::{self, End, Flow, Forward, Proxy, Trace, Tunnel, Upgrade};
+use crate::snapshot::plan::RoutePlan;
+use crate::telemetry::labels::Reason;
+
+/// A tunnel whose client has not been told yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    tunnel: Tunnel,
+    client: OnUpgrade,
+}
+
+/// Answers a request to switch to WebSocket.
+pub(super) async fn open(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    route: &RoutePlan,
+    guarded: &Guarded<Proxy>,
+    arrived: Arrived<'_>,
+) -> Result<Response<Inner>, Reject> {
+    let Arrived { mut parts, body, host, .. } = arrived;
+    let permit = permit(gateway, exchange, route, guarded, &parts).await?;
+    if !route.websocket {
+        return Err(Reject::WebSocketOff);
+    }
+    let owed = hand_over(guarded, &permit, &mut parts);
+    // hyper leaves it with every request that has `Upgrade`.
+    let client = parts.extensions.remove::<OnUpgrade>().ok_or(Reject::Internal)?;
+    exchange.received = Some(body.counter());
+    let snapshot = Arc::clone(exchange.snapshot());
+    let id = exchange.request_id.clone();
+    let told = exchange.told.clone();
+    let signed = assertion(&snapshot, &permit, gateway.clock())?;
+    let ctx = Forward {
+        assertion: signed.as_deref().map(|(name, value)| (name, value)),
+        ..context(gateway, exchange, &snapshot, told.as_deref(), (&host, &id))
+    };
+    let trace = exchange.forwarded.insert(Trace::default());
+    let request = Request::from_parts(parts, body);
+    let result = proxy::upgrade(permit, request, ctx, trace).await;
+    if let Err(failure) = &result {
+        exchange.count_failure(*failure);
+    }
+    let mut response = match result.map_err(Reject::Proxy)? {
+        Upgrade::Answered(response) => response.map(Inner::from),
+        Upgrade::Switched(mut head, tunnel) => {
+            if owed == Owed::Subprotocol {
+                subprotocol::answer(head.headers_mut());
+            }
+            head.map(|()| Inner::Tunnel(Box::new(Waiting { tunnel, client })))
+        }
+    };
+    if route.cors.is_some() {
+        cors::strip(response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// Sends the 101 and goes on behind it.
+pub(super) fn begin(exchange: Exchange, waiting: Waiting, headers: HeaderMap) -> Response<Bytes> {
+    tokio::spawn(run(exchange, waiting));
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
+}
+
+async fn run(exchange: Exchange, waiting: Waiting) {
+    let Waiting { mut tunnel, client } = waiting;
+    let flow = Arc::new(Flow::default());
+    let mut passing = Passing { exchange, flow: Arc::clone(&flow) };
+    // The client may be gone before it has the 101.
+    let Ok(client) = client.await else { return };
+    passing.exchange.switched();
+    let received = passing.exchange.received.get_or_insert_default();
+    let received = Arc::clone(received);
+    let carrying = pin!(tunnel.carry(TokioIo::new(client), &received, &flow));
+    match carrying.await {
+        End::Closed => {}
+        End::ClientGone => passing.exchange.end(Reason::ClientGone),
+        End::Idle => passing.exchange.note("tunnel_idle"),
+        End::UpstreamFailed => passing.exchange.end(Reason::UpstreamFailed),
+    }
+}
+
+/// The exchange of a tunnel; whenever it is dropped, also by a worker that ends, its record counts
+/// what has passed.
+struct Passing {
+    exchange: Exchange,
+    flow: Arc<Flow>,
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.exchange.sent(self.flow.sent());
+    }
+}

@@ -1,0 +1,109 @@
+//! A request that asks to switch to WebSocket, and the endpoint's answer.
+//!
+//! Owns the rule that nobody switches alone: the client has asked in the one right way (checked
+//! before), the endpoint has to answer 101 and name the protocol, and until then not a byte behind
+//! the request's head goes on (attack H12). Whether the endpoint proves that it read the client's
+//! key is for the client to check. Always over a connection of its own: one from the pool might be
+//! closed at that moment, and a switch is not for trying twice.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Request, Response, StatusCode};
+
+use super::forward::ENDPOINTS;
+use super::request::prepare_switch;
+use super::tunnel::Tunnel;
+use super::{Failure, Forward, Outgoing, Proxy, Trace, Upgrade, response};
+use crate::auth::Permit;
+use crate::http::body::RequestBody;
+use crate::http::{hop_by_hop, upgrade};
+use crate::telemetry::labels::UpstreamFault;
+use crate::upstream::connection::Connection;
+use crate::upstream::endpoint::TunnelClaim;
+use crate::upstream::pool::Lease;
+use crate::upstream::{Message, Upstream};
+
+pub(super) async fn run(
+    permit: &Permit<'_, Proxy>,
+    request: Request<RequestBody>,
+    ctx: &Forward<'_>,
+    trace: &mut Trace,
+) -> Result<Upgrade, Failure> {
+    let upstream = &permit.action().upstream;
+    let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
+    let request = prepare_switch(request, identity, ctx)?;
+    let start = ctx.clock.now();
+    let (lease, claim) = connect(upstream, ctx, trace).await?;
+    let endpoint = lease.connection.endpoint();
+    let answered = ask(lease, claim, request).await;
+    trace.first_byte = Some(ctx.clock.now().duration_since(start));
+    trace.status = match &answered {
+        Ok(Upgrade::Answered(response)) => Some(response.status()),
+        Ok(Upgrade::Switched(..)) => Some(StatusCode::SWITCHING_PROTOCOLS),
+        Err(_) => None,
+    };
+    if let Some(fault) = answered.as_ref().err().and_then(|failure| failure.fault()) {
+        upstream.failed(endpoint, fault);
+    }
+    answered
+}
+
+/// A fresh connection to an endpoint that has room for a tunnel.
+async fn connect(
+    upstream: &Arc<Upstream>,
+    ctx: &Forward<'_>,
+    trace: &mut Trace,
+) -> Result<(Lease<Outgoing>, TunnelClaim), Failure> {
+    let mut tried = Vec::new();
+    let mut last = Failure::TunnelsFull;
+    while tried.len() < ENDPOINTS
+        && let Some(index) = upstream.pick(&tried)
+        && let Some(endpoint) = upstream.endpoints().get(index)
+    {
+        tried.push(index);
+        let Some(claim) = endpoint.claim_tunnel(upstream.max_tunnels()) else { continue };
+        trace.endpoint = Some(index);
+        trace.attempts += 1;
+        match Connection::open(upstream, endpoint).await {
+            Ok(connection) => {
+                return Ok((Lease::new(connection, endpoint.claim(), ctx.pools), claim));
+            }
+            Err(_) => {
+                upstream.failed(endpoint.id(), UpstreamFault::Refused);
+                last = Failure::Refused;
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn ask(
+    mut lease: Lease<Outgoing>,
+    claim: TunnelClaim,
+    request: Message<Outgoing>,
+) -> Result<Upgrade, Failure> {
+    let time = lease.connection.upstream().timeouts().response;
+    lease.connection.send(request);
+    lease.connection.arm(time);
+    let answer = poll_fn(|cx| match lease.connection.poll_head(cx) {
+        Poll::Ready(answer) => Poll::Ready(answer.map_err(Failure::from)),
+        Poll::Pending => lease.connection.poll_timer(cx).map(|()| Err(Failure::TimedOut)),
+    })
+    .await?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Upgrade::Answered(response::accept(answer, lease, false)));
+    }
+    if !upgrade::switches_to_websocket(answer.status(), answer.headers()) {
+        return Err(Failure::BadResponse);
+    }
+    let switched = lease.detach().into_switched().ok_or(Failure::BadResponse)?;
+    let (mut parts, ()) = answer.into_parts();
+    hop_by_hop::strip_response(&mut parts.headers);
+    // RFC 9110 section 8.6: a 101 has neither a body nor a length.
+    parts.headers.remove(CONTENT_LENGTH);
+    upgrade::set_websocket(&mut parts.headers);
+    Ok(Upgrade::Switched(Response::from_parts(parts, ()), Tunnel::new(switched, claim)))
+}
