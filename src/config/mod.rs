@@ -48,7 +48,7 @@ pub use load::{Environment, Loaded, load, load_admin, parse};
 pub use network::PeerNetwork;
 pub use reference::reference;
 pub use require::{ClaimRule, RequireTable};
-pub use route::{CacheControl, Errors, Issuers, RevokeOn, Route};
+pub use route::{CacheControl, EndWithToken, Errors, Issuers, RevokeOn, Route};
 pub use scalar::{OneOrMany, Secret, Size, Spanned, duration};
 pub use schema::schema;
 pub use server::{

@@ -1,6 +1,7 @@
 //! `[[route]]`: what is allowed, and what then happens.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde_json::json;
@@ -60,6 +61,11 @@ table! {
         /// Whether clients may switch to WebSocket, once their token has passed. Other protocols
         /// are never switched to.
         websocket: bool, default(true);
+        /// What ends with the token that began it, when it expires or is revoked: `upgrades` are
+        /// WebSocket connections, `all` is every response too. They are cut, not closed in order.
+        end_with_token: EndWithToken, default("upgrades");
+        /// How much longer than its token such a stream may live; not if the token is revoked.
+        grace: Duration, default("0s"), limits("0s", "1d");
         /// A logout to watch for, such as simplejwt's: on the status, the refresh token in the
         /// request's JSON body (`{"refresh": ...}`), once verified, revokes all tokens of its user
         /// up to now, and, unless the route is public, the request's own.
@@ -130,6 +136,18 @@ words! {
         Html = "html",
         /// No body.
         Empty = "empty",
+    }
+}
+
+words! {
+    /// What ends with the token that began it.
+    pub enum EndWithToken {
+        /// WebSocket connections.
+        Upgrades = "upgrades",
+        /// WebSocket connections and responses.
+        All = "all",
+        /// Nothing.
+        Off = "off",
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 
+use super::stream_end::Bounded;
 use super::tunnel;
 use crate::proxy::{self, Failure};
 use crate::static_files;
@@ -20,6 +21,8 @@ pub(super) enum Inner {
     Bytes(Option<Bytes>),
     File(static_files::Body),
     Proxy(proxy::Body),
+    /// One of the others, until its token ends.
+    Bounded(Box<Bounded>),
     /// Nothing; what follows is no body.
     Tunnel(Box<tunnel::Waiting>),
 }
@@ -32,6 +35,8 @@ pub enum BodyError {
     File(std::io::Error),
     /// The upstream's body broke off.
     Proxy(Failure),
+    /// The token that it was sent for has ended.
+    TokenEnded(Reason),
 }
 
 impl Inner {
@@ -55,6 +60,7 @@ impl Body for Inner {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
+            Self::Bounded(body) => Pin::new(body.as_mut()).poll_frame(cx),
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::File(file) => {
                 Pin::new(file).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::File)))
@@ -68,6 +74,7 @@ impl Body for Inner {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Bounded(body) => body.is_end_stream(),
             Self::Bytes(bytes) => bytes.is_none(),
             Self::File(file) => file.is_end_stream(),
             Self::Proxy(body) => body.is_end_stream(),
@@ -77,6 +84,7 @@ impl Body for Inner {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Bounded(body) => body.size_hint(),
             Self::Bytes(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
@@ -112,6 +120,7 @@ impl BodyError {
         match self {
             Self::File(_) => Reason::Internal,
             Self::Proxy(error) => error.reason(),
+            Self::TokenEnded(reason) => *reason,
         }
     }
 }
@@ -121,6 +130,7 @@ impl std::fmt::Display for BodyError {
         match self {
             Self::File(error) => write!(f, "file can't be read to its end: {error}"),
             Self::Proxy(error) => write!(f, "upstream's body broke off: {error}"),
+            Self::TokenEnded(reason) => write!(f, "the token of the request ended: {reason}"),
         }
     }
 }

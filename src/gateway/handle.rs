@@ -22,6 +22,7 @@ use super::origin::{Original, public};
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
+use super::stream_end::{Bound, bind};
 use super::{limits, local, logout, preflight, tunnel};
 use crate::auth::{self, Guarded, Permit, Policy, Principal};
 use crate::http::authority::Authority;
@@ -236,6 +237,7 @@ async fn serve_file(
     parts: &Parts,
 ) -> Result<Response<Inner>, Reject> {
     let permit = permit(gateway, exchange, route, guarded, parts).await?;
+    let bound = bound(gateway, exchange, route, &permit);
     let ask = Ask {
         method: &parts.method,
         headers: &parts.headers,
@@ -243,7 +245,19 @@ async fn serve_file(
         query: parts.uri.query(),
     };
     let reply = static_files::serve(permit, ask).await.map_err(Reject::Files)?;
-    Ok(reply.map(Inner::from))
+    Ok(bind(reply.map(Inner::from), bound))
+}
+
+/// What ends the response, on routes that say so.
+fn bound<A>(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    route: &RoutePlan,
+    permit: &Permit<'_, A>,
+) -> Option<Bound> {
+    let ends = route.streams;
+    let revocations = exchange.snapshot().revocations();
+    ends.bodies.then(|| Bound::of(permit, ends, revocations, gateway.clock())).flatten()
 }
 
 async fn forward(
@@ -271,6 +285,7 @@ async fn forward(
         assertion: signed.as_deref().map(|(name, value)| (name, value)),
         ..context(gateway, exchange, &snapshot, told.as_deref(), (&host, &id))
     };
+    let bound = bound(gateway, exchange, route, &permit);
     let own = logout.and_then(|_| permit.principal().cloned());
     // The exchange's own: the client may leave while this waits, and the record tells how far it came.
     let trace = exchange.forwarded.insert(Trace::default());
@@ -285,7 +300,7 @@ async fn forward(
     if route.cors.is_some() {
         cors::strip(response.headers_mut());
     }
-    Ok(response.map(Inner::from))
+    Ok(bind(response.map(Inner::from), bound))
 }
 
 /// Steps 6 to 8: the only way to an action.

@@ -29,6 +29,7 @@ mod preflight;
 mod reject;
 mod respond;
 mod state;
+mod stream_end;
 mod tunnel;
 
 pub use body::BodyError;

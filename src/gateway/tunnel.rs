@@ -3,8 +3,10 @@
 //! The token comes first, as for any request; then the route has to allow it, and then both sides
 //! have to switch. The tunnel is a task of its own, since hyper's is over with the 101.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use hyper::header::HeaderMap;
@@ -18,6 +20,7 @@ use super::exchange::Exchange;
 use super::handle::permit;
 use super::reject::Reject;
 use super::state::Gateway;
+use super::stream_end::{Bound, bind};
 use crate::auth::{Guarded, Owed};
 use crate::http::cors;
 use crate::http::credential::subprotocol;
@@ -30,6 +33,8 @@ use crate::telemetry::labels::Reason;
 pub(super) struct Waiting {
     tunnel: Tunnel,
     client: OnUpgrade,
+    /// The token that it ends with.
+    bound: Option<Bound>,
 }
 
 /// Answers a request to switch to WebSocket.
@@ -48,6 +53,10 @@ pub(super) async fn open(
     let owed = hand_over(guarded, &permit, &mut parts);
     // hyper leaves it with every request that has `Upgrade`.
     let client = parts.extensions.remove::<OnUpgrade>().ok_or(Reject::Internal)?;
+    let revocations = exchange.snapshot().revocations();
+    let ends = route.streams;
+    let bound = ends.upgrades.then(|| Bound::of(&permit, ends, revocations, gateway.clock()));
+    let bound = bound.flatten();
     exchange.received = Some(body.counter());
     let snapshot = Arc::clone(exchange.snapshot());
     let id = exchange.request_id.clone();
@@ -59,17 +68,17 @@ pub(super) async fn open(
     };
     let trace = exchange.forwarded.insert(Trace::default());
     let request = Request::from_parts(parts, body);
-    let result = proxy::upgrade(permit, request, ctx, trace).await;
-    if let Err(failure) = &result {
-        exchange.count_failure(*failure);
-    }
-    let mut response = match result.map_err(Reject::Proxy)? {
-        Upgrade::Answered(response) => response.map(Inner::from),
+    let answered = proxy::upgrade(permit, request, ctx, trace).await;
+    let mut response = match answered.map_err(Reject::Proxy)? {
+        Upgrade::Answered(response) => {
+            // An event stream is one, whatever was asked for.
+            bind(response.map(Inner::from), bound.filter(|_| ends.bodies))
+        }
         Upgrade::Switched(mut head, tunnel) => {
             if owed == Owed::Subprotocol {
                 subprotocol::answer(head.headers_mut());
             }
-            head.map(|()| Inner::Tunnel(Box::new(Waiting { tunnel, client })))
+            head.map(|()| Inner::Tunnel(Box::new(Waiting { tunnel, client, bound })))
         }
     };
     if route.cors.is_some() {
@@ -88,7 +97,7 @@ pub(super) fn begin(exchange: Exchange, waiting: Waiting, headers: HeaderMap) ->
 }
 
 async fn run(exchange: Exchange, waiting: Waiting) {
-    let Waiting { mut tunnel, client } = waiting;
+    let Waiting { mut tunnel, client, bound } = waiting;
     let flow = Arc::new(Flow::default());
     let mut passing = Passing { exchange, flow: Arc::clone(&flow) };
     // The client may be gone before it has the 101.
@@ -96,12 +105,23 @@ async fn run(exchange: Exchange, waiting: Waiting) {
     passing.exchange.switched();
     let received = passing.exchange.received.get_or_insert_default();
     let received = Arc::clone(received);
-    let carrying = pin!(tunnel.carry(TokioIo::new(client), &received, &flow));
-    match carrying.await {
-        End::Closed => {}
-        End::ClientGone => passing.exchange.end(Reason::ClientGone),
-        End::Idle => passing.exchange.note("tunnel_idle"),
-        End::UpstreamFailed => passing.exchange.end(Reason::UpstreamFailed),
+    let mut ending = bound.map(Bound::watch);
+    let mut carrying = pin!(tunnel.carry(TokioIo::new(client), &received, &flow));
+    let ended = poll_fn(|cx| {
+        // First: a tunnel that always has something to carry ends as well.
+        if let Some(ending) = &mut ending
+            && let Poll::Ready(reason) = ending.poll(cx)
+        {
+            return Poll::Ready(Err(reason));
+        }
+        carrying.as_mut().poll(cx).map(Ok)
+    });
+    match ended.await {
+        Ok(End::Closed) => {}
+        Ok(End::ClientGone) => passing.exchange.end(Reason::ClientGone),
+        Ok(End::Idle) => passing.exchange.note("tunnel_idle"),
+        Ok(End::UpstreamFailed) => passing.exchange.end(Reason::UpstreamFailed),
+        Err(reason) => passing.exchange.end(reason),
     }
 }
 

@@ -267,6 +267,7 @@ impl Compiling<'_> {
             metadata: metadata.map(Box::new),
             is_well_known: is_well_known(&matcher?.path),
             websocket: route.websocket,
+            streams: routes::stream_ends(route),
             revoke_on,
         })
     }

@@ -4,6 +4,7 @@
 //! fields are used as they stand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderName;
@@ -43,10 +44,23 @@ pub struct RoutePlan {
     pub metadata: Option<Box<ResourceMetadata>>,
     /// Whether clients may switch to WebSocket.
     pub websocket: bool,
+    /// What ends with the token that began it.
+    pub streams: StreamEnds,
     /// The logout that revokes tokens, if there is one.
     pub revoke_on: Option<Box<RevokeOn>>,
     /// Whether its path is one of well-known locations.
     pub is_well_known: bool,
+}
+
+/// Which streams end with their token, and how much later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEnds {
+    /// Connections that have switched protocols.
+    pub upgrades: bool,
+    /// Responses.
+    pub bodies: bool,
+    /// Beyond the token's end; a revoked token has none.
+    pub grace: Duration,
 }
 
 /// What clients of a protected route are told about getting a token (RFC 9728 section 2).

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::compile::Compiling;
+use super::plan::StreamEnds;
 use crate::config::{self, Diagnostic, RequireTable, Route, Spanned, WebOrigin};
 use crate::http::{Cors, CorsSettings};
 use crate::route::{HostPattern, ListenerSet, Matcher, MethodSet, PathPattern, Relation, relation};
@@ -81,6 +82,16 @@ pub(super) fn cors(cors: &config::Cors, request_id: &str) -> Option<Cors> {
         expose,
         max_age: cors.max_age,
     })
+}
+
+/// What ends with the token that began it.
+pub(super) fn stream_ends(route: &Route) -> StreamEnds {
+    let (upgrades, bodies) = match route.end_with_token {
+        config::EndWithToken::All => (true, true),
+        config::EndWithToken::Off => (false, false),
+        config::EndWithToken::Upgrades => (true, false),
+    };
+    StreamEnds { upgrades, bodies, grace: route.grace }
 }
 
 /// Reports pairs of routes that meet with neither winning though their policies differ, routes

@@ -51,7 +51,7 @@ fn a_tunnel_over_tls_is_the_same() {
         "[listener.main.tls]\ncertificates = [{ cert = \"server.crt\", key = \"server.key\" }]";
     let text = configuration(&upstream.url(), "", "")
         .replace("[issuer.main]", &format!("{tls}\n[issuer.main]"));
-    let gateway = setup.variable("KEY", SECRET).start(&text);
+    let Place { gateway, upstream: _upstream, .. } = Place::of(setup, upstream, &text);
     let mut client = Client::tls(gateway.address("main"), &certificate.client("http/1.1"));
     let token = bearer(&token("ada", 600));
     client.send(format!("GET /api/ws HTTP/1.1\r\nHost: localhost\r\n{ASKS}{token}\r\nearly"));
@@ -91,7 +91,7 @@ fn tunnels_have_their_own_limit_and_leave_requests_alone() {
 fn tunnels_end_with_the_gateway() {
     let place = Place::start("", "shutdown_timeout = \"300ms\"", echoes);
     let mut client = place.tunnel(&token("ada", 600));
-    let Place { gateway, upstream: _upstream } = place;
+    let Place { gateway, upstream: _upstream, .. } = place;
     let records = gateway.drain();
     client.expect_end();
     let record = records.iter().find(|record| record["path"] == "/api/ws").unwrap();
@@ -137,7 +137,7 @@ pub(crate) fn python() -> PathBuf {
 fn ten_thousand_messages_come_back() {
     let server = Script::start();
     let text = configuration(&format!("http://127.0.0.1:{}", server.port), "", "");
-    let gateway = Setup::new().variable("KEY", SECRET).start(&text);
+    let Place { gateway, .. } = Place::of(Setup::new(), Upstream::saying(""), &text);
     let said = run(Command::new(python())
         .args(["-c", CLIENT])
         .arg(format!("ws://{}/api/ws", gateway.address("main")))

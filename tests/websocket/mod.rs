@@ -2,9 +2,12 @@
 
 mod attacks;
 mod echo;
+mod ends;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+
+use portcullis::clock::{Clock, UnixTime};
 
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
@@ -14,6 +17,9 @@ use crate::support::{Response, eventually};
 
 const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
 const ISSUER: &str = "https://id.example.com/";
+
+/// What the gateways' clocks say until a test moves them.
+pub(crate) const NOW: u64 = 1_900_000_000;
 
 /// What a client has to say, but for the request line and its token.
 pub(crate) const ASKS: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -27,6 +33,7 @@ pub(crate) const SWITCHES: &str = "HTTP/1.1 101 Switching Protocols\r\nConnectio
 
 /// A gateway before an application, with a protected and some public routes.
 pub(crate) struct Place {
+    pub(crate) clock: Clock,
     pub(crate) gateway: Gateway,
     pub(crate) upstream: Upstream,
 }
@@ -40,7 +47,13 @@ impl Place {
     ) -> Self {
         let upstream = Upstream::start(answer);
         let text = configuration(&upstream.url(), routes, server);
-        Self { gateway: Setup::new().variable("KEY", SECRET).start(&text), upstream }
+        Self::of(Setup::new(), upstream, &text)
+    }
+
+    pub(crate) fn of(setup: Setup, upstream: Upstream, text: &str) -> Self {
+        let clock = Clock::fixed(UnixTime::from_secs(NOW));
+        let gateway = setup.clock(&clock).variable("KEY", SECRET).start(text);
+        Self { clock, gateway, upstream }
     }
 
     /// Sends a request's head and what comes after it at once.
@@ -106,10 +119,11 @@ pub(crate) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
-/// A token of this subject that lives for so many seconds.
-pub(crate) fn token(sub: &str, seconds: i64) -> String {
+/// A token of this subject that lives for so many seconds of the gateway's clock.
+pub(crate) fn token(sub: &str, seconds: u64) -> String {
     let mut claims = claims(ISSUER, sub);
-    claims["exp"] = (crate::support::token::now() + seconds).into();
+    claims["iat"] = NOW.into();
+    claims["exp"] = (NOW + seconds).into();
     claims["jti"] = format!("{sub}-{seconds}").into();
     Signer::hmac(SECRET.as_bytes()).sign(&claims)
 }
