@@ -18,6 +18,7 @@ fn file(path: &str, extra: &str) -> String {
         ("route.rate_limit", "[route.rate_limit]\nrate = \"10/s\""),
         ("route.revoke_on", "[route.revoke_on]\npath = \"/logout\""),
         ("server", "[server]"),
+        ("server.assertion", "[server.assertion]"),
         ("server.bad_tokens", "[server.bad_tokens]"),
         ("server.max_headers", "[server.max_headers]"),
         ("server.spool", "[server.spool]"),
