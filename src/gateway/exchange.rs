@@ -28,11 +28,11 @@ use crate::clock::UnixTime;
 use crate::http::body::BodyCount;
 use crate::http::status::has_no_body;
 use crate::http::{Scheme, Told};
-use crate::proxy::{self, Failure};
+use crate::proxy;
 use crate::server::{BodyEnd, ConnectionInfo};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{ErrorFormat, ListenerPlan, RoutePlan};
-use crate::telemetry::labels::{CacheLookup, RateLimitResult, Reason, UpstreamFault};
+use crate::telemetry::labels::{CacheLookup, RateLimitResult, Reason};
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::record::{AuthRecord, AuthResult, Record, TlsRecord, UpstreamRecord};
 
@@ -232,28 +232,6 @@ impl Exchange {
         Response::from_parts(parts, Body { inner, exchange: Some(self) })
     }
 
-    /// Counts what an upstream did wrong; the client's own faults are not its.
-    pub(super) fn count_failure(&self, failure: Failure) {
-        let fault = match failure {
-            Failure::BadResponse => UpstreamFault::BadResponse,
-            Failure::Failed => UpstreamFault::Failed,
-            Failure::Refused => UpstreamFault::Refused,
-            Failure::TimedOut => UpstreamFault::Timeout,
-            Failure::BadRequest
-            | Failure::BodyTimedOut
-            | Failure::BodyTooLarge
-            | Failure::ClientGone
-            | Failure::SpoolFailed
-            | Failure::SpoolFull
-            | Failure::TunnelsFull => return,
-        };
-        let upstream = self.route().and_then(|route| route.upstream.as_ref());
-        let endpoint = self.forwarded.and_then(|trace| trace.endpoint);
-        if let (Some(upstream), Some(endpoint)) = (upstream, endpoint) {
-            self.gateway.metrics().upstream_error(upstream.id, endpoint, fault);
-        }
-    }
-
     fn record(&self) {
         let (status, reason) = self.verdict();
         let listener = self.listener();
@@ -378,9 +356,6 @@ impl hyper::body::Body for Body {
             }
             Some(Err(error)) => {
                 exchange.reason = Some(error.reason());
-                if let BodyError::Proxy(failure) = error {
-                    exchange.count_failure(*failure);
-                }
             }
             None => exchange.complete = true,
         }

@@ -290,9 +290,6 @@ async fn forward(
     // The exchange's own: the client may leave while this waits, and the record tells how far it came.
     let trace = exchange.forwarded.insert(Trace::default());
     let result = proxy::forward(permit, Request::from_parts(parts, body), ctx, trace).await;
-    if let Err(failure) = &result {
-        exchange.count_failure(*failure);
-    }
     let mut response = result.map_err(Reject::Proxy)?;
     if let Some(on) = logout.filter(|on| on.status == response.status()) {
         Box::pin(logout::seen(gateway, exchange, on, own)).await;

@@ -183,3 +183,25 @@ fn h15_interim_answers_come_to_an_end() {
     let site = Site::with(upstream, "");
     site.client().get("/open/evil", "").expect(502);
 }
+
+#[test]
+fn h13_a_failure_is_counted_once() {
+    for (answer, reason) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello", "upstream_bad_response"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", "upstream_failed"),
+    ] {
+        let site = evil(answer, Then::Close);
+        let mut client = site.client();
+        client.send("GET /open/evil HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let _cut = client.try_response("GET").is_err();
+        site.gateway.records(1);
+        let text = site.gateway.admin("/metrics").expect(200).text().to_owned();
+        let counted: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("portcullis_upstream_errors_total{"))
+            .filter(|line| !line.ends_with(" 0"))
+            .collect();
+        let [line] = counted[..] else { panic!("{counted:?}") };
+        assert!(line.contains(reason) && line.ends_with(" 1"), "{line}");
+    }
+}
