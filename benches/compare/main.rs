@@ -6,12 +6,16 @@
 //! counts its metrics; nginx does none of that and only proxies. A number of microseconds says more
 //! about the machine than about the program, so runs alternate and what counts is each pair's ratio.
 //!
+//! Twice: at the same steady rate, half of what nginx can do, which is the comparison of what a
+//! request costs (`steady.rs` says why); and as fast as each can go, with wrk, for the throughput.
+//!
 //! `cargo bench --bench compare -- --help`. Needs Debian's nginx-light, wrk and util-linux.
 
 mod load;
 mod machine;
 mod proxies;
 mod report;
+mod steady;
 mod tokens;
 mod upstream;
 
@@ -25,6 +29,7 @@ use clap::{Parser, ValueEnum};
 use load::Load;
 use proxies::Proxy;
 use report::{Pair, Report, Run};
+use steady::Steady;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -38,6 +43,9 @@ struct Arguments {
     /// Length of a run
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Requests a second of the steady load; half of what nginx can do if it is not given
+    #[arg(long)]
+    rate: Option<f64>,
     /// Keep-alive connections of the load
     #[arg(long, default_value_t = 64)]
     connections: u32,
@@ -86,7 +94,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Threads and programs started from here on inherit the core; the proxies get their own.
     machine::pin_self(arguments.load_core)?;
     let folder = tempfile::Builder::new().prefix("portcullis-compare-").tempdir()?;
-    let upstream = upstream::start()?;
+    let (upstream, thread) = upstream::start()?;
     let issued = tokens::issue(arguments.tokens, folder.path())?;
     let load = Load::new(folder.path(), &programs, &issued, arguments.connections)?;
     let start = |contender| {
@@ -105,7 +113,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => {
             let mut nginx = start(Contender::Nginx)?;
             let mut portcullis = start(Contender::Portcullis)?;
-            compare(arguments, [&mut nginx, &mut portcullis], &load, &issued, programs.describe())
+            let steady = Steady::new(thread, &issued, arguments.connections);
+            let loads = (&load, &steady);
+            compare(arguments, [&mut nginx, &mut portcullis], loads, &issued, programs.describe())
         }
     }
 }
@@ -114,14 +124,16 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn compare(
     arguments: &Arguments,
     [nginx, portcullis]: [&mut Proxy; 2],
-    load: &Load,
+    (load, steady): (&Load, &Steady),
     issued: &tokens::Issued,
     machine: String,
 ) -> Result<()> {
     warm(nginx, load, issued)?;
     warm(portcullis, load, issued)?;
-    say(&report::HEADING.join("\n"));
     let mut pairs = Vec::new();
+    for heading in report::HEADING {
+        say(heading);
+    }
     for nth in 1..=arguments.pairs {
         let pair = Pair {
             nginx: measure(nginx, load, arguments.seconds)?,
@@ -130,7 +142,18 @@ fn compare(
         say(&pair.row(nth));
         pairs.push(pair);
     }
-    let report = Report { pairs, machine, seconds: arguments.seconds };
+    let rate = arguments.rate.unwrap_or_else(|| report::half_of_nginx(&pairs));
+    say(&format!("\nat {rate:.0} requests/s\n\n{}", report::STEADY_HEADING.join("\n")));
+    let mut even = Vec::new();
+    for nth in 1..=arguments.pairs {
+        let pair = Pair {
+            nginx: measure_steady(nginx, steady, rate, arguments.seconds)?,
+            portcullis: measure_steady(portcullis, steady, rate, arguments.seconds)?,
+        };
+        say(&pair.steady_row(nth));
+        even.push(pair);
+    }
+    let report = Report { pairs, steady: even, rate, machine, seconds: arguments.seconds };
     say(&format!("\n{}", report.summary()));
     if arguments.write {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
@@ -175,7 +198,17 @@ fn measure(proxy: &Proxy, load: &Load, seconds: u32) -> Result<Run> {
         .into());
     }
     proxy.check_access_log(done.requests)?;
-    Ok(Run { requests: done.requests, elapsed: done.elapsed, cpu })
+    Ok(Run { requests: done.requests, elapsed: done.elapsed, cpu, latencies: None })
+}
+
+/// One run at a given rate; an answer that is not as it should be ends it.
+fn measure_steady(proxy: &Proxy, steady: &Steady, rate: f64, seconds: u32) -> Result<Run> {
+    let before = proxy.cpu_time()?;
+    let done = steady.run(proxy.port(), rate, seconds)?;
+    let cpu = proxy.cpu_time()?.saturating_sub(before);
+    proxy.check_access_log(done.requests)?;
+    let latencies = Some((done.latency(0.5), done.latency(0.99)));
+    Ok(Run { requests: done.requests, elapsed: done.elapsed, cpu, latencies })
 }
 
 /// A line for whoever watches; a reader that went away is no reason to fail.

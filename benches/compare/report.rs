@@ -9,6 +9,8 @@ pub(super) struct Run {
     pub(super) elapsed: Duration,
     /// CPU time of the proxy, all of its threads and processes.
     pub(super) cpu: Duration,
+    /// Half of the requests were answered within the first, 99 of 100 within the second.
+    pub(super) latencies: Option<(Duration, Duration)>,
 }
 
 /// Two runs, one right after the other.
@@ -22,6 +24,10 @@ pub(super) struct Pair {
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) pairs: Vec<Pair>,
+    /// The same at a given rate.
+    pub(super) steady: Vec<Pair>,
+    /// That rate, in requests a second.
+    pub(super) rate: f64,
     /// Processor, kernel and versions.
     pub(super) machine: String,
     /// Length of a run.
@@ -33,6 +39,17 @@ pub(super) const HEADING: [&str; 2] = [
     "| pair | nginx us/request | portcullis us/request | ratio | nginx requests/s (core in use) | portcullis requests/s (core in use) | errors |",
     "|---|---|---|---|---|---|---|",
 ];
+
+/// The head of the table at a given rate.
+pub(super) const STEADY_HEADING: [&str; 2] = [
+    "| pair | nginx us/request | portcullis us/request | ratio | nginx p50, p99 ms | portcullis p50, p99 ms |",
+    "|---|---|---|---|---|---|",
+];
+
+/// Half of the requests that nginx served a second.
+pub(super) fn half_of_nginx(pairs: &[Pair]) -> f64 {
+    Spread::of(pairs.iter().map(|pair| pair.nginx.rate())).median / 2.0
+}
 
 /// A proxy that has time to wait handles fewer events each time it wakes, so a request costs more
 /// than under full load; below this share of its core, a ratio says little.
@@ -76,17 +93,43 @@ impl Pair {
     }
 }
 
+impl Pair {
+    /// Its line of the table at a given rate.
+    pub(super) fn steady_row(&self, nth: u32) -> String {
+        let shown = |run: &Run| {
+            let (half, most) = run.latencies.unwrap_or_default();
+            format!("{:.2}, {:.2}", half.as_secs_f64() * 1e3, most.as_secs_f64() * 1e3)
+        };
+        format!(
+            "| {nth} | {:.2} | {:.2} | {:.3} | {} | {} |",
+            self.nginx.cost(),
+            self.portcullis.cost(),
+            self.ratio(),
+            shown(&self.nginx),
+            shown(&self.portcullis)
+        )
+    }
+}
+
 impl Report {
-    /// The result in three lines, and a fourth if it should not be trusted.
+    /// The result in four lines, and a fifth if it should not be trusted.
     pub(super) fn summary(&self) -> String {
         let of = |value: fn(&Pair) -> f64| Spread::of(self.pairs.iter().map(value));
         let requests: u64 =
             self.pairs.iter().map(|pair| pair.nginx.requests + pair.portcullis.requests).sum();
         let ratio = of(Pair::ratio);
+        let steady = Spread::of(self.steady.iter().map(Pair::ratio));
         format!(
-            "CPU time a request, portcullis / nginx: median {:.3} ({:.3} to {:.3}) of {} pairs of {} s\n\
+            "CPU time a request, portcullis / nginx, both at {:.0} requests/s: median {:.3} ({:.3} to {:.3}) of {} pairs of {} s\n\
+             the same, each as fast as it can go: median {:.3} ({:.3} to {:.3}) of {} pairs of {} s\n\
              nginx {:.2} us, portcullis {:.2} us (medians); {requests} requests, 0 errors\n\
              {}{}",
+            self.rate,
+            steady.median,
+            steady.least,
+            steady.most,
+            self.steady.len(),
+            self.seconds,
             ratio.median,
             ratio.least,
             ratio.most,
@@ -111,13 +154,18 @@ impl Report {
     /// The whole of benches/RESULTS.md.
     pub(super) fn page(&self) -> String {
         let rows: Vec<_> = (1..).zip(&self.pairs).map(|(nth, pair)| pair.row(nth)).collect();
+        let steady: Vec<_> =
+            (1..).zip(&self.steady).map(|(nth, pair)| pair.steady_row(nth)).collect();
         format!(
             "# Side by side\n\n\
              Made by `cargo bench --bench compare -- --write`; what is measured stands at the top of\n\
              `benches/compare/main.rs`. Ratios from one run on one machine: microseconds of another\n\
              machine are no comparison.\n\n\
-             ```text\n{}\n```\n\n{}\n{}\n",
+             ```text\n{}\n```\n\n## At {:.0} requests/s\n\n{}\n{}\n\n## As fast as each can go\n\n{}\n{}\n",
             self.summary(),
+            self.rate,
+            STEADY_HEADING.join("\n"),
+            steady.join("\n"),
             HEADING.join("\n"),
             rows.join("\n")
         )

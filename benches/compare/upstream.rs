@@ -7,13 +7,14 @@ use std::thread;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 
 use super::Result;
 
-/// Starts it on a thread of its own, to run as long as the process; its port.
-pub(super) fn start() -> Result<u16> {
+/// Starts it on a thread of its own, to run as long as the process; its port, and the thread.
+pub(super) fn start() -> Result<(u16, Handle)> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
+    let thread = runtime.handle().clone();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let port = listener.local_addr()?.port();
     thread::Builder::new().name("upstream".to_owned()).spawn(move || {
@@ -23,7 +24,7 @@ pub(super) fn start() -> Result<u16> {
             }
         });
     })?;
-    Ok(port)
+    Ok((port, thread))
 }
 
 /// Answers until the proxy closes: no request has a body, and no proxy here sends two at once.
