@@ -187,3 +187,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+#[path = "sending_tests.rs"]
+mod tests;
