@@ -204,7 +204,7 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
 impl<E> From<Ended> for Broken<E> {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Closed => Self::Closed,
+            Ended::Closed | Ended::Broke => Self::Closed,
             Ended::Malformed => Self::Malformed,
         }
     }

@@ -4,6 +4,7 @@
 //! responses could be endless; a head or body with two readings breaks the exchange. What was read
 //! beyond the end of a response stays here and shows that nobody may use the connection again.
 
+use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,7 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, Version};
 use tokio::io::AsyncReadExt;
+use tokio::task::coop::unconstrained;
 
 use super::connect::Stream;
 use super::framing::{Framing, Malformed, Piece};
@@ -38,8 +40,10 @@ pub(super) struct Receiving {
 /// Why there is no more to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The connection ended, or broke.
+    /// The endpoint closed the connection.
     Closed,
+    /// The connection broke: what came before may be half of a body.
+    Broke,
     /// What came is not HTTP, or HTTP with two readings.
     Malformed,
 }
@@ -104,7 +108,13 @@ impl Receiving {
         if self.input.is_empty() && self.input.capacity() > READ {
             self.input = BytesMut::new();
         }
-        self.input.is_empty() && self.poll_read(stream, cx).is_pending()
+        if !self.input.is_empty() {
+            return false;
+        }
+        // A task that has done much already is told to wait whatever there is to read: bytes that
+        // nobody asked for would then be the answer to the next request.
+        let read = unconstrained(poll_fn(|cx| self.poll_read(stream, cx)));
+        pin!(read).poll(cx).is_pending()
     }
 
     /// The head of the final response.
@@ -171,17 +181,19 @@ impl Receiving {
                 self.plenty = self.input.len() == self.input.capacity();
                 Poll::Ready(Ok(()))
             }
-            Ok(0) | Err(_) => Poll::Ready(Err(Ended::Closed)),
+            Ok(0) => Poll::Ready(Err(Ended::Closed)),
+            Err(_) => Poll::Ready(Err(Ended::Broke)),
         }
     }
 
     /// The next head in the input, if it is there as a whole.
     fn parse_head(&mut self, to_head: bool) -> Result<Option<Response<()>>, Ended> {
+        // What speaks first, and not HTTP, may never end what we wait for. The parser would skip
+        // empty lines here, if the rest is there already.
+        if !may_begin(&self.input) {
+            return Err(Ended::Malformed);
+        }
         let Some(size) = end_of_head(&self.input, self.scanned) else {
-            // What speaks first, and not HTTP, may never end what we wait for.
-            if !may_begin(&self.input) {
-                return Err(Ended::Malformed);
-            }
             // What came last may be the beginning of the end.
             self.scanned = self.input.len().saturating_sub(2);
             return Ok(None);
