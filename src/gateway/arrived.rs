@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Version;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -45,6 +46,7 @@ impl<'r> Arrived<'r> {
             Some(_) => RequestBody::copied(body, limits, MAX_LOGOUT),
             None => RequestBody::new(body, limits),
         };
+        let body = if parts.version == Version::HTTP_2 { body.over_http2() } else { body };
         Self { parts, body, host, logout }
     }
 }

@@ -27,6 +27,8 @@ pub struct RequestBody {
     limits: BodyLimits,
     count: Arc<BodyCount>,
     pace: Pace,
+    /// It comes over HTTP/2.
+    is_stream: bool,
     /// Made at the first wait: most bodies are there when they are asked for.
     silence: Option<Pin<Box<Sleep>>>,
 }
@@ -61,6 +63,8 @@ struct Copied {
 pub enum RequestBodyError {
     /// The client broke off, or broke the framing.
     Client(hyper::Error),
+    /// The client reset the stream.
+    TakenBack,
     /// Silence, or less than 1 KiB/s after 10 s.
     TimedOut,
     /// More bytes than `max`.
@@ -91,7 +95,7 @@ impl RequestBody {
         if inner.is_end_stream() {
             count.set(FINISHED);
         }
-        Self { inner, limits, count, pace: Pace::default(), silence: None }
+        Self { inner, limits, count, pace: Pace::default(), is_stream: false, silence: None }
     }
 
     /// Keeps a copy of the body, if it has no more than `limit` bytes, beside its count.
@@ -99,6 +103,12 @@ impl RequestBody {
         let copy = Copied { bytes: Mutex::default(), limit };
         let count = BodyCount { copy: Some(Box::new(copy)), ..BodyCount::default() };
         Self::counting(inner, limits, count)
+    }
+
+    /// It comes over HTTP/2, where a client may take it back with a code that means no error: hyper
+    /// then ends it as if it were whole.
+    pub fn over_http2(self) -> Self {
+        Self { is_stream: true, ..self }
     }
 
     /// The count, which outlives the body.
@@ -149,6 +159,9 @@ impl RequestBody {
         loop {
             match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Pending => return self.poll_silence(cx).map(|error| Some(Err(error))),
+                Poll::Ready(None) if self.is_stream && !self.inner.is_end_stream() => {
+                    return Poll::Ready(Some(Err(RequestBodyError::TakenBack)));
+                }
                 Poll::Ready(None) => {
                     self.count.set(FINISHED);
                     return Poll::Ready(None);
@@ -257,7 +270,7 @@ impl RequestBodyError {
     /// The error without its cause.
     pub const fn failure(&self) -> BodyFailure {
         match self {
-            Self::Client(_) => BodyFailure::Client,
+            Self::Client(_) | Self::TakenBack => BodyFailure::Client,
             Self::TimedOut => BodyFailure::TimedOut,
             Self::TooLarge => BodyFailure::TooLarge,
         }
@@ -267,7 +280,7 @@ impl RequestBodyError {
 impl fmt::Display for RequestBodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Client(_) => "the client broke off its body",
+            Self::Client(_) | Self::TakenBack => "the client broke off its body",
             Self::TimedOut => "the body did not arrive in time",
             Self::TooLarge => "the body is too large",
         })
@@ -278,7 +291,7 @@ impl std::error::Error for RequestBodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Client(error) => Some(error),
-            Self::TimedOut | Self::TooLarge => None,
+            Self::TakenBack | Self::TimedOut | Self::TooLarge => None,
         }
     }
 }

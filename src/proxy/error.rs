@@ -149,7 +149,7 @@ impl From<&RequestBodyError> for Failure {
     fn from(error: &RequestBodyError) -> Self {
         match error {
             RequestBodyError::Client(error) if malformed(error) => Self::BadRequest,
-            RequestBodyError::Client(_) => Self::ClientGone,
+            RequestBodyError::Client(_) | RequestBodyError::TakenBack => Self::ClientGone,
             RequestBodyError::TimedOut => Self::BodyTimedOut,
             RequestBodyError::TooLarge => Self::BodyTooLarge,
         }

@@ -359,3 +359,22 @@ fn h17_endless_heads_and_empty_frames_end_the_connection() {
     assert_eq!(site.targets(), [""; 0]);
     site.h2().send(http2("GET", "/open/quick", &[], Body::None)).unwrap().expect(200);
 }
+
+#[test]
+fn h2_a_body_that_is_taken_back_is_never_whole_behind_the_gateway() {
+    let site = Site::start();
+    let mut frames = site.frames();
+    // So that a connection to the application waits, and all can happen at once.
+    frames.request(1, &with(&[]), b"first");
+    assert!(matches!(frames.fate(1), Fate::Answered(_)));
+    for (stream, reason) in (3_u32..).step_by(2).zip([0_u32, 8, 2, 5]) {
+        frames.send(HEADERS, END_HEADERS, stream, &block(&with(&[])));
+        frames.send(DATA, 0, stream, b"half of a paym");
+        frames.send(RST_STREAM, 0, stream, &reason.to_be_bytes());
+    }
+    frames.request(101, &with(&[]), b"last");
+    assert!(matches!(frames.fate(101), Fate::Answered(_)));
+    // A record each, so that none is still on its way.
+    drop(site.gateway.records(6));
+    assert_eq!(site.targets().len(), 2, "{:?}", site.upstream.received());
+}
