@@ -129,6 +129,11 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
         }
     }
 
+    /// Whether the endpoint takes no more of the request, which then stays as it is.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
     /// Whether the response has no byte left.
     pub fn is_answered(&self) -> bool {
         self.receiving.is_complete()

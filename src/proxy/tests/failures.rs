@@ -163,3 +163,33 @@ async fn every_failed_attempt_is_counted_with_its_reason() {
     let all = ["upstream_refused", "upstream_failed", "upstream_bad_response", "upstream_timeout"];
     assert_eq!(all.map(|reason| gateway.errors(reason)), [0, 2, 1, 1]);
 }
+
+/// An endpoint that reads no more, but keeps the connection: what the client still owes does not
+/// matter any longer.
+#[tokio::test]
+async fn an_endpoint_that_is_deaf_times_out_whatever_the_client_owes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut setup = Setup::on(&[]);
+    setup.settings.endpoints = vec![(crate::upstream::Address::Unix(path), "app".to_owned())];
+    setup.settings.timeouts.response = Duration::from_millis(200);
+    let gateway = setup.start().await;
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let upstream = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        assert!(stream.read(&mut head).unwrap() > 0);
+        stream.shutdown(std::net::Shutdown::Read).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        assert!(ended.recv().is_err());
+    });
+    assert_eq!(gateway.get("/first").await.text(), "ok");
+    let asked = gateway.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    let answer = tokio::time::timeout(Duration::from_secs(20), asked).await.expect("hangs");
+    assert_eq!(answer.verdict(), "upstream_timeout");
+    drop(done);
+    upstream.join().unwrap();
+    assert_eq!((gateway.upstream.in_flight(), gateway.upstream.open_connections()), (0, 0));
+}

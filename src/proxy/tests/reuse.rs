@@ -262,3 +262,49 @@ async fn ten_thousand_requests_with_resets_and_no_replay() {
     assert!(upstream.received().iter().map(|r| r.connection).max().unwrap() < 6_000);
     assert_eq!(gateway.upstream.in_flight(), 0);
 }
+
+/// A connection that had been idle breaks at every byte of the next answer, in both ways.
+#[tokio::test]
+async fn broken_off_at_any_byte_nothing_is_doubled_or_whole_and_no_count_stays() {
+    const ANSWERS: [&str; 3] = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nok",
+    ];
+    for (index, answer) in ANSWERS.into_iter().enumerate() {
+        for end in 0..answer.len() {
+            for reset in [false, true] {
+                // What ends with its connection is whole wherever it is closed.
+                if index == 2 && !reset && end >= answer.len() - 2 {
+                    continue;
+                }
+                let upstream = Script::start(move |request| match request.line() {
+                    "GET /first HTTP/1.1" => ok("first"),
+                    _ => reply(
+                        &answer.as_bytes()[..end],
+                        if reset { Then::Reset } else { Then::Close },
+                    ),
+                })
+                .await;
+                let gateway = Gateway::start(&[upstream.port]).await;
+                assert_eq!(gateway.get("/first").await.text(), "first");
+                let broken = gateway.post("/pay", "body").await;
+                let shown = format!("{answer:?} {end} {reset}: {broken:?}");
+                let whole = broken.head.starts_with("HTTP/1.1 200")
+                    && (broken.body.ends_with(b"0\r\n\r\n") || broken.body == b"ok");
+                assert!(!whole, "{shown}");
+                let paid = upstream.received().iter().filter(|r| r.line().contains("/pay")).count();
+                assert_eq!(paid, 1, "{shown}");
+                let mut counts = (1, 1);
+                for _ in 0..100 {
+                    counts = (gateway.upstream.in_flight(), gateway.upstream.open_connections());
+                    if counts == (0, 0) {
+                        break;
+                    }
+                    settle().await;
+                }
+                assert_eq!(counts, (0, 0), "{shown}");
+            }
+        }
+    }
+}
