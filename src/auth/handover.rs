@@ -51,6 +51,10 @@ impl IssuerSet {
             Some(TokenUpstream::Bearer) => bearer_line(sources, parts),
             Some(TokenUpstream::Drop | TokenUpstream::Keep) | None => None,
         };
+        if self.writes_authorization() && !reads_authorization(sources) {
+            // Nobody has looked at it, and the application is told that it is ours (attack J28).
+            remove_spellings(&mut parts.headers, &AUTHORIZATION);
+        }
         let mut owed = Owed::Nothing;
         for source in sources {
             match (&source.place, principal) {
@@ -86,11 +90,20 @@ impl IssuerSet {
         }
     }
 
+    /// Whether some issuer's tokens go on as `Authorization`, wherever they stood.
+    fn writes_authorization(&self) -> bool {
+        self.iter().any(|issuer| issuer.settings().token_upstream == TokenUpstream::Bearer)
+    }
+
     /// What its issuer's settings say; a principal of no issuer here would be nobody's.
     fn token_upstream(&self, principal: &Principal) -> TokenUpstream {
         let issuer = self.find(principal.issuer_fingerprint());
         issuer.map_or(TokenUpstream::Drop, |issuer| issuer.settings().token_upstream)
     }
+}
+
+fn reads_authorization(sources: &[Source]) -> bool {
+    sources.iter().any(|source| source.place == Place::Header(AUTHORIZATION))
 }
 
 /// The token once more, as an `Authorization` line: it verified, so it is there and is one token.

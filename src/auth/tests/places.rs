@@ -351,6 +351,30 @@ fn j27_a_header_s_token_can_be_withheld_where_it_is_the_only_place() {
 }
 
 #[test]
+fn j28_nobody_but_us_writes_the_authorization_that_applications_are_promised() {
+    let forged = || line("authorization", "Bearer somebody.else.s");
+    let mut bearer = from(vec![cookie("session")]);
+    bearer.token_upstream = TokenUpstream::Bearer;
+    let set = set_of(vec![bearer.clone()]);
+    // Where a route lets requests without a token pass: it holds none that anybody looked at.
+    let mut parts = head("GET", "/", &[forged()]);
+    assert_eq!(asked(&set, &parts).unwrap_err(), Cause::NoCredentials, "the control");
+    set.hand_over(None, &mut parts);
+    assert_eq!(parts.headers.get(AUTHORIZATION), None);
+    // Another issuer's principal, whose own token is withheld.
+    let mut withheld = from(vec![header_place("x-token")]);
+    withheld.name = "other".to_owned();
+    withheld.iss = ExpectedIss::Url("https://other.example/".to_owned());
+    withheld.token_upstream = TokenUpstream::Drop;
+    let set = set_of(vec![bearer, withheld]);
+    let token = sign(&header(), &with(claims(), "iss", json!("https://other.example/")));
+    let mut parts = head("GET", "/", &[forged(), line("x-token", token)]);
+    let principal = asked(&set, &parts).unwrap().principal;
+    set.hand_over(Some(&principal), &mut parts);
+    assert_eq!(parts.headers.get(AUTHORIZATION), None);
+}
+
+#[test]
 fn j27_whoever_is_anonymous_sends_on_what_is_no_token() {
     let set = everywhere();
     let door = Guarded::new(Policy::Anonymous { issuers: Arc::clone(&set) }, "action");
