@@ -43,8 +43,10 @@ impl<'r> Arrived<'r> {
         let limits = BodyLimits { max: route.max_body, idle };
         let logout = logout::watched(route, &parts);
         let body = match logout {
-            Some(_) => RequestBody::copied(body, limits, MAX_LOGOUT),
-            None => RequestBody::new(body, limits),
+            Some(_) if logout::is_json(&parts.headers) => {
+                RequestBody::copied(body, limits, MAX_LOGOUT)
+            }
+            Some(_) | None => RequestBody::new(body, limits),
         };
         let body = if parts.version == Version::HTTP_2 { body.over_http2() } else { body };
         Self { parts, body, host, logout }

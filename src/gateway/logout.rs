@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 
 use super::exchange::Exchange;
@@ -21,6 +22,16 @@ use crate::telemetry::labels::{RevocationKind, RevocationResult, RevocationSourc
 pub(super) fn watched<'r>(route: &'r RoutePlan, parts: &Parts) -> Option<&'r RevokeOn> {
     let on = route.revoke_on.as_deref()?;
     (parts.method == Method::POST && parts.uri.path() == on.path).then_some(on)
+}
+
+/// Whether the application takes the body for the JSON that it is taken for here. One body can be
+/// JSON and a form at once, with a refresh token of one user for us and of another for the
+/// application: its yes to the second must not count for the first.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+    let kind = line.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 /// Revokes what the logout says; `own` is whom the request itself came from.
@@ -57,4 +68,28 @@ fn itself(principal: &Principal) -> Option<Revocation> {
         before: None,
         until: Some(principal.expires()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_what_says_so_once_is_json() {
+        let is = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CONTENT_TYPE, HeaderValue::from_static(line));
+            }
+            is_json(&headers)
+        };
+        assert!(is(&["application/json"]) && is(&["Application/JSON ; charset=utf-8"]));
+        for no in ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded"] {
+            assert!(!is(&[no]), "{no}");
+        }
+        assert!(!is(&[]) && !is(&["application/json", "text/plain"]));
+        assert!(!is(&["application/json, text/plain"]));
+    }
 }

@@ -171,3 +171,20 @@ fn j26_a_logout_that_asks_for_a_token_revokes_that_too() {
     shop.me(&alice.access).expect(401);
     shop.me(&other.access).expect(200);
 }
+
+#[test]
+fn j26_a_form_that_is_json_as_well_signs_out_whom_django_does() {
+    let stack = Stack::start(Socket::Unix);
+    let shop = Shop::open(&stack, &format!("{SIGNING_IN}{WATCHED}{API}"), "");
+    let (old, mallory) = (shop.sign_in("alice"), shop.sign_in("bob"));
+    shop.sign_out(&old).expect(200);
+    next_second();
+    let alice = shop.sign_in("alice");
+    shop.me(&alice.access).expect(200);
+    // One that Alice has signed out, which Django would refuse, and another that it takes.
+    let body = json!({ "refresh": old.refresh, "x": format!("&refresh={}&", mallory.refresh) });
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    shop.call("POST", BLACKLIST, &[form], &body.to_string()).expect(200);
+    shop.me(&alice.access).expect(200);
+    assert_eq!((shop.logouts("ok"), shop.logouts("unreadable")), (1.0, 1.0));
+}
