@@ -208,7 +208,8 @@ impl Revocations {
     /// There is no room, also without what is over at `now`.
     pub fn revoke(&self, list: &[Revocation], now: UnixTime) -> Result<(), Full> {
         let writing = self.writing.lock();
-        self.make_room(list, now)?;
+        let new = || list.iter().filter(|one| !self.knows(one)).count();
+        self.make_room(now, || self.total() + new() <= MAX_ENTRIES)?;
         self.put(list, Source::Told);
         drop(writing);
         self.wrote();
@@ -225,23 +226,35 @@ impl Revocations {
         taken
     }
 
-    /// Makes `list` all that the file says.
+    /// Makes `list` all that the file says. What it said before counts until that is in force: a
+    /// token that is revoked before and after is revoked at every moment between.
     ///
     /// # Errors
     /// There is no room: what the file said before stays.
     pub fn replace_file(&self, list: &[Revocation], now: UnixTime) -> Result<(), Full> {
         let writing = self.writing.lock();
-        self.make_room(list, now)?;
+        let said = Said::of(list);
+        self.make_room(now, || said.0.len() + self.told_besides(&said) <= MAX_ENTRIES)?;
+        self.put(list, Source::File);
         for shard in &self.shards {
-            self.retain(shard, |_, entry| {
-                entry.file = None;
-                entry.told.is_some()
+            self.retain(shard, |value, entry| {
+                entry.file = said.find(value, entry);
+                entry.marks().next().is_some()
             });
         }
-        self.put(list, Source::File);
         drop(writing);
         self.wrote();
         Ok(())
+    }
+
+    /// Entries that were told and that the file does not have.
+    fn told_besides(&self, said: &Said<'_>) -> usize {
+        let count = |shard: &ArcSwap<Shard>| {
+            let shard = shard.load();
+            let entries = shard.iter().flat_map(|(value, all)| all.iter().map(move |e| (value, e)));
+            entries.filter(|(value, e)| e.told.is_some() && said.find(value, e).is_none()).count()
+        };
+        self.shards.iter().map(count).sum()
     }
 
     /// Forgets what is over.
@@ -268,11 +281,7 @@ impl Revocations {
         self.written.notify_one();
     }
 
-    fn make_room(&self, list: &[Revocation], now: UnixTime) -> Result<(), Full> {
-        let fits = || {
-            let new = list.iter().filter(|one| !self.knows(one)).count();
-            self.total() + new <= MAX_ENTRIES
-        };
+    fn make_room(&self, now: UnixTime, fits: impl Fn() -> bool) -> Result<(), Full> {
         if fits() {
             return Ok(());
         }
@@ -447,6 +456,26 @@ impl Entry {
             };
             Some((one, source))
         })
+    }
+}
+
+/// What a file says, by kind, issuer and value.
+struct Said<'l>(HashMap<(Kind, &'l str, &'l str), Mark>);
+
+impl<'l> Said<'l> {
+    fn of(list: &'l [Revocation]) -> Self {
+        let mut said = HashMap::with_capacity(list.len());
+        for one in list {
+            let mark = Mark::of(one);
+            said.entry((one.kind, one.issuer.as_str(), one.value.as_str()))
+                .and_modify(|known: &mut Mark| *known = known.widened(mark))
+                .or_insert(mark);
+        }
+        Self(said)
+    }
+
+    fn find(&self, value: &str, entry: &Entry) -> Option<Mark> {
+        self.0.get(&(entry.kind, &*entry.issuer, value)).copied()
     }
 }
 

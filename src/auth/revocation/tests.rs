@@ -140,3 +140,60 @@ async fn a_write_is_told_to_whoever_waits_for_it() {
     list.announce();
     stream.changed().await.unwrap();
 }
+
+#[test]
+fn a_file_that_is_read_again_lets_nobody_in_meanwhile() {
+    let list = Revocations::new();
+    let one = |value: &str| Revocation {
+        issuer: "main".to_owned(),
+        kind: Kind::Jti,
+        value: value.to_owned(),
+        before: None,
+        until: None,
+    };
+    let file: Vec<_> = (0..2000).map(|n| one(&format!("t{n}"))).collect();
+    let now = UnixTime::from_secs(1);
+    list.replace_file(&file, now).unwrap();
+    let is_there = || list.count(Kind::Jti) > 0 && list.knows(&file[0]);
+    assert!(is_there());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (is_there, done) = (&is_there, &done);
+        let asking = scope.spawn(move || {
+            let mut missed = 0;
+            while !done.load(Ordering::Relaxed) {
+                missed += usize::from(!is_there());
+            }
+            missed
+        });
+        for _ in 0..50 {
+            list.replace_file(&file, now).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(asking.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_file_fits_beside_what_was_told_and_not_beside_its_last_self() {
+    let list = Revocations::new();
+    let one = |value: String| Revocation {
+        issuer: "main".to_owned(),
+        kind: Kind::Jti,
+        value,
+        before: None,
+        until: None,
+    };
+    let file = |name: char, entries| -> Vec<_> {
+        (0..entries).map(|n| one(format!("{name}{n}"))).collect()
+    };
+    let now = UnixTime::from_secs(1);
+    list.revoke(&[one("told".to_owned()), one("a0".to_owned())], now).unwrap();
+    list.replace_file(&file('a', MAX_ENTRIES - 1), now).unwrap();
+    list.replace_file(&file('b', MAX_ENTRIES - 2), now).unwrap();
+    assert_eq!(list.count(Kind::Jti), MAX_ENTRIES);
+    assert_eq!(list.replace_file(&file('c', MAX_ENTRIES - 1), now), Err(Full));
+    assert!(list.knows(&one("b1".to_owned())) && list.knows(&one("a0".to_owned())));
+    list.replace_file(&[], now).unwrap();
+    assert_eq!(list.count(Kind::Jti), 2);
+}
