@@ -16,7 +16,7 @@ pub struct Canonical<'p> {
     /// Begins with one `/`, is ASCII, has no dot segment, and is its own canonical form.
     pub path: Cow<'p, str>,
     /// Whether somebody could read the path otherwise: it has or had dot segments, `//`, `;`,
-    /// `%2F`, `%5C`, `%3B`, or escapes that decode to escapes.
+    /// `%2F`, `%5C`, `%3B`, `%3F`, `%23`, or escapes that decode to escapes.
     pub doubtful: bool,
 }
 
@@ -190,9 +190,9 @@ fn is_doubtful(canonical: &str) -> bool {
         || canonical.match_indices('%').any(|(at, _)| {
             let mut after = canonical.bytes().skip(at + 1);
             match (after.next(), after.next()) {
-                (Some(b'2'), Some(b'F')) | (Some(b'5'), Some(b'C')) | (Some(b'3'), Some(b'B')) => {
-                    true
-                }
+                (Some(b'2'), Some(b'F' | b'3'))
+                | (Some(b'5'), Some(b'C'))
+                | (Some(b'3'), Some(b'B' | b'F')) => true,
                 (Some(b'2'), Some(b'5')) => hex_pair(after.next(), after.next()).is_some(),
                 (_, _) => false,
             }

@@ -1,8 +1,8 @@
 //! Every way in which some server could read a path.
 //!
 //! Owns the list of what servers have been seen to do to a path: decode its escapes, once or again,
-//! take `\\` for `/`, cut `;parameters` off, merge slashes, resolve dots, in any order. Trusts
-//! nothing. Bounded: a path with more readings than anybody could mean is refused, so that nobody
+//! take `\\` for `/`, cut `;parameters` off, merge slashes, resolve dots, take a decoded `?` or `#`
+//! for the path's end, in any order. Trusts nothing. Bounded: a path with more readings than anybody could mean is refused, so that nobody
 //! buys much work with one request.
 
 use std::collections::HashSet;
@@ -24,8 +24,15 @@ pub struct Reading {
 /// [`PathError`], as of [`super::path::canonicalize`]; [`PathError::Ambiguous`] if there are too
 /// many.
 pub fn readings(raw_path: &str) -> Result<Vec<Reading>, PathError> {
-    const STEPS: [fn(&State) -> State; 6] =
-        [State::decoded, State::turned, State::cut, State::bared, State::merged, State::resolved];
+    const STEPS: [fn(&State) -> State; 7] = [
+        State::decoded,
+        State::turned,
+        State::cut,
+        State::bared,
+        State::merged,
+        State::resolved,
+        State::ended,
+    ];
     let undecoded = |text: String| State { bytes: text.into_bytes(), is_decoded: false };
     let mut found = vec![undecoded(respell(raw_path)?), undecoded(raw_path.to_owned())];
     // Some resolve dots before they decode any.
@@ -128,6 +135,14 @@ impl State {
         Self { bytes, is_decoded: self.is_decoded }
     }
 
+    /// As those do who decode a path and read the outcome as a URL again: nginx where a target is
+    /// made of `$uri`, Apache where a rule's target is (CVE-2024-38474). Only what was decoded can
+    /// hold either sign.
+    fn ended(&self) -> Self {
+        let kept = self.bytes.split(|byte| matches!(byte, b'?' | b'#')).next();
+        Self { bytes: kept.unwrap_or_default().to_vec(), is_decoded: self.is_decoded }
+    }
+
     /// RFC 3986 section 5.2.4: above the root is the root.
     fn resolved(&self) -> Self {
         let mut kept: Vec<&[u8]> = Vec::new();
@@ -180,6 +195,9 @@ mod tests {
             ("/a%3Bb%2Fc", "/a/c"),
             ("/..%2F..%2Fb", "/b"),
             ("/b/.%2e", "/"),
+            ("/admin%3Fx", "/admin"),
+            ("/admin%23/x", "/admin"),
+            ("/admin%253Fx", "/admin"),
         ] {
             assert!(paths(raw).iter().any(|path| path == meant), "{raw}: {:?}", paths(raw));
         }

@@ -44,6 +44,8 @@ fn encoded_slashes_work_where_one_route_takes_them_and_nowhere_else() {
         ("/public/a/../b", 2),
         ("/admin/%2e/x", 1),
         ("/public/a;x/b", 2),
+        ("/files/what%3F.txt", 0),
+        ("/public/c%23.txt", 2),
     ] {
         let (path, found) = verdict(&gitlab, raw).unwrap_or_else(|error| panic!("{raw}: {error}"));
         assert_eq!(found, Found::Route(route), "{raw} as {path}");
@@ -66,6 +68,10 @@ fn encoded_slashes_work_where_one_route_takes_them_and_nowhere_else() {
         "/x/../admin%2F",
         "/.//admin",
         "//x",
+        "/admin%3Fx",
+        "/admin%23.png",
+        "/public%3F/x",
+        "/admin%253Fx",
     ] {
         assert_eq!(verdict(&gitlab, raw), Err(PathError::Ambiguous), "{raw}");
     }
@@ -120,6 +126,9 @@ fn reachable(path: &str, depth: usize, seen: &mut Vec<(String, bool)>, decoded: 
         .map(|one| one.rsplit(';').next().filter(|end| [".", ".."].contains(end)).unwrap_or(one))
         .collect();
     reachable(&bare.join("/"), depth - 1, seen, decoded);
+    // Nobody ends a path at what he has not decoded.
+    let end = path.split(['?', '#']).next().unwrap();
+    reachable(end, depth - 1, seen, decoded);
     let mut merged = path.to_owned();
     while merged.contains("//") {
         merged = merged.replace("//", "/");
@@ -165,9 +174,9 @@ fn segments(path: &str, decoded: bool) -> Vec<String> {
     path.split('/').skip(1).map(|one| if decoded { one.to_owned() } else { once(one) }).collect()
 }
 
-const PIECES: [&str; 22] = [
+const PIECES: [&str; 25] = [
     "/", "/", "/", "a", "b", "admin", "..", ".", "%2F", "%2f", "%5C", ";", ";x", "%3B", "%2e",
-    "%252F", "%252e", "%253B", "%255c", "%25", "%61", "//",
+    "%252F", "%252e", "%253B", "%255c", "%25", "%61", "//", "%3F", "%23", "%253f",
 ];
 const PATTERNS: [&str; 9] =
     ["/*", "/a/*", "/admin/*", "/a/b/*", "/a/admin", "/b/*", "/b", "/a/", "/admin/a/*"];
