@@ -350,6 +350,54 @@ fn explain_tells_the_tokens_verdict_step_by_step() {
 }
 
 #[test]
+fn explain_never_says_yes_where_the_gateway_says_no() {
+    let folder = folder(&format!(
+        r#"[server]
+revocations = "revoked.jsonl"
+assertion = {{}}
+[listener.main]
+address = "127.0.0.1:8080"
+redirect_to = "tls"
+[listener.tls]
+address = "127.0.0.1:8443"
+[listener.tls.tls]
+certificates = [{{ cert = "server.crt", key = "server.key" }}]
+[issuer.shop]
+preset = "simplejwt"
+secret = "{SECRET}"
+[[route]]
+path = "/api/*"
+upstream = "http://127.0.0.1:8000"
+websocket = false
+"#
+    ));
+    Certificate::make(folder.path());
+    let line = json!({ "issuer": "shop", "jti": "gone", "until": now() + 900 });
+    fs::write(folder.path().join("revoked.jsonl"), line.to_string()).unwrap();
+    let explain = |url: &str, more: &[&str]| {
+        let arguments = [&["explain", "GET", url], more].concat();
+        told(folder.path(), &arguments).expect(0).stdout
+    };
+    let (good, gone) = (access(&json!({})), access(&json!({ "jti": "gone" })));
+    let api = "https://localhost/api/x";
+    let switch = ["-H", "Upgrade: websocket", "-H", "Connection: Upgrade"];
+    let switch = [&switch[..], &["-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]].concat();
+    let switch = [&switch[..], &["-H", "Sec-WebSocket-Version: 13", "--token", &good]].concat();
+    for (said, line) in [
+        (explain(api, &["--token", &gone]), "token      token_revoked (jti_revoked)"),
+        (explain(api, &switch), "websocket  refused: forbidden ("),
+        (explain("http://other.example/api/x", &[]), "redirect   refused: misdirected ("),
+    ] {
+        assert!(said.contains(line) && !said.contains("action "), "no {line:?}: {said}");
+        assert!(!said.contains("redirect   to"), "{said}");
+    }
+    assert!(explain(api, &["--token", &good]).contains("action     forward"), "the control");
+    assert!(explain("http://localhost/api/x", &[]).contains("redirect   to https"));
+    let keys = explain("http://any.example/.well-known/portcullis/jwks.json", &[]);
+    assert!(keys.contains("assertion  the public keys"), "{keys}");
+}
+
+#[test]
 fn explain_refuses_what_is_no_request() {
     let shop = shop();
     for (arguments, says) in [

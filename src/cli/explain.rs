@@ -14,10 +14,10 @@ use hyper::{Method, Request, Uri};
 use super::known_keys::{self, Reach};
 use super::token::{read_token, show};
 use super::{Failure, load, refused};
-use crate::auth::{self, Carrier, Guarded, Principal};
+use crate::auth::{self, Carrier, Guarded, Principal, Revocations};
 use crate::clock::Clock;
 use crate::gateway::Reject;
-use crate::http::{Scheme, head, headers, path};
+use crate::http::{Scheme, head, headers, path, upgrade};
 use crate::route::{Found, Split};
 use crate::snapshot::plan::{Action, RoutePlan};
 use crate::snapshot::{Snapshot, Surroundings, compile};
@@ -40,6 +40,11 @@ pub(super) fn run(file: &Path, arguments: &Arguments) -> Result<(), Failure> {
     let loaded = load(file)?;
     let surroundings = Surroundings::offline().map_err(Failure::Running)?;
     let compiled = compile(&loaded, None, &surroundings).map_err(|errors| refused(&errors))?;
+    // As the gateway would at its start: what was told and kept is read, too.
+    let (list, now) = (compiled.snapshot.revocations(), surroundings.clock.wall());
+    list.replace_file(&compiled.revoked.file, now)
+        .and_then(|()| list.revoke(&compiled.revoked.told, now))
+        .map_err(|full| Failure::Running(full.to_string()))?;
     let (parts, scheme) = request(arguments)?;
     explain(&compiled.snapshot, &surroundings.clock, parts, scheme);
     Ok(())
@@ -116,11 +121,19 @@ fn explain(snapshot: &Snapshot, clock: &Clock, mut parts: Parts, scheme: Scheme)
     };
     println!("path       {canonical}");
     let named = matches!(found, Found::Route(index) if snapshot.names_listener(index, slot));
-    if !named && plan.redirect(&canonical).is_some() {
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    if reads && canonical == auth::JWKS_PATH && snapshot.assertion().is_some() {
+        println!("assertion  the public keys of signed assertions, for everybody");
+        return;
+    }
+    if let Some(redirect) = plan.redirect(&canonical).filter(|_| !named) {
+        if !redirect.certificates.covers(host) {
+            let why = format!("{host} is in no certificate of the listener it would be sent to");
+            return refuse("redirect", &why, &Reject::Misdirected);
+        }
         println!("redirect   to https, as the listener says");
         return;
     }
-    let reads = matches!(parts.method, Method::GET | Method::HEAD);
     if let Some((_, path)) = snapshot.described(&found, slot, host, &canonical).filter(|_| reads) {
         println!("metadata   of {path}: how to get a token there (RFC 9728)");
         return;
@@ -243,19 +256,22 @@ fn show_route(
     }
     match &route.action {
         Action::Files(guarded) => {
-            if verdict(guarded, clock, carrier) {
+            if verdict(snapshot, guarded, clock, carrier) {
                 println!("action     serve a file of {}", route.to);
             }
         }
         Action::Verify(guarded) => {
             println!("clients    trusted proxies alone");
-            if verdict(guarded, clock, carrier) {
+            if verdict(snapshot, guarded, clock, carrier) {
                 println!("action     answer 200 with the identity headers");
             }
         }
         Action::Proxy(guarded) => {
-            if !verdict(guarded, clock, carrier) {
+            if !verdict(snapshot, guarded, clock, carrier) {
                 return;
+            }
+            if !route.websocket && upgrade::asks_for_websocket(parts) {
+                return refuse("websocket", &"the route says so", &Reject::WebSocketOff);
             }
             println!("action     forward to {}", route.to);
             println!("body       at most {} bytes", route.max_body);
@@ -273,12 +289,17 @@ fn show_route(
 }
 
 /// Shows the token's way through the route's policy; whether the action is reached.
-fn verdict<A>(guarded: &Guarded<A>, clock: &Clock, carrier: Carrier<'_>) -> bool {
+fn verdict<A>(
+    snapshot: &Snapshot,
+    guarded: &Guarded<A>,
+    clock: &Clock,
+    carrier: Carrier<'_>,
+) -> bool {
     println!("policy     {}", guarded.policy());
     let principal = match guarded.policy().issuers() {
         None => None,
         Some(issuers) => match issuers.find_token(carrier) {
-            Ok((token, issuers)) => match judge(issuers, token, clock) {
+            Ok((token, issuers)) => match judge(issuers, token, snapshot.revocations(), clock) {
                 Some(principal) => Some(principal),
                 None => return false,
             },
@@ -306,7 +327,12 @@ fn verdict<A>(guarded: &Guarded<A>, clock: &Clock, carrier: Carrier<'_>) -> bool
     }
 }
 
-fn judge(issuers: &auth::IssuerSet, token: &str, clock: &Clock) -> Option<Arc<Principal>> {
+fn judge(
+    issuers: &auth::IssuerSet,
+    token: &str,
+    revocations: &Revocations,
+    clock: &Clock,
+) -> Option<Arc<Principal>> {
     let runtime = known_keys::runtime().ok()?;
     let named: Vec<_> = issuers.iter().map(Arc::clone).collect();
     for note in known_keys::load(&runtime, &named, Reach::Local) {
@@ -317,6 +343,10 @@ fn judge(issuers: &auth::IssuerSet, token: &str, clock: &Clock) -> Option<Arc<Pr
     show(&findings);
     match result {
         Ok(principal) => {
+            if let Err(cause) = revocations.check(&principal, clock.wall()) {
+                println!("token      {} ({cause})", cause.reason());
+                return None;
+            }
             println!("token      ok (issuer {})", principal.issuer_name());
             Some(principal)
         }
