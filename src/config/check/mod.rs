@@ -222,10 +222,19 @@ fn is_reserved(name: &str) -> bool {
         || ["content-", "proxy-", "x-forwarded-"].iter().any(|family| name.starts_with(family))
 }
 
-/// Whether a (folded) header of a client's is deleted before anything looks at it.
-fn is_unseen(name: &str) -> bool {
-    matches!(name, "forwarded" | "x-forwarded" | "x-real-ip" | "x-request-id")
-        || ["x-forwarded-", "x-portcullis-"].iter().any(|family| name.starts_with(family))
+/// Whether a header of a client's is deleted before anything looks at it: Portcullis sets it, or
+/// applications could take it for one that Portcullis sets.
+fn is_unseen(name: &str, config: &Config) -> bool {
+    let server = &config.server;
+    let same = folded(name);
+    let identity = config.issuers.iter().flat_map(|issuer| issuer.identity_headers.iter());
+    let assertion = server.assertion.iter().map(|assertion| &assertion.header);
+    let own = identity.map(|(header, _)| header).chain(assertion).chain([&server.request_id]);
+    let passes = |allowed: &Spanned<String>| allowed.eq_ignore_ascii_case(name);
+    matches!(same.as_str(), "forwarded" | "x-forwarded" | "x-real-ip" | "x-request-id")
+        || ["x-forwarded-", "x-portcullis-"].iter().any(|family| same.starts_with(family))
+        || own.into_iter().any(|header| folded(header) == same)
+        || name.contains('_') && !server.allow_headers.iter().any(passes)
 }
 
 /// Whether it is a header's name (RFC 9110 5.1, a token) of bearable length.

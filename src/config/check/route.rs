@@ -10,7 +10,7 @@ use super::super::{
     Config, Diagnostic, Issuers, LimitBy, RateLimits, Route, Severity, Spanned, UpstreamRef,
     WebOrigin,
 };
-use super::{Names, folded, header_name, is_token, is_unseen, known, report};
+use super::{Names, header_name, is_token, is_unseen, known, report};
 
 /// Checks every route, then what no route uses.
 pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
@@ -22,7 +22,7 @@ pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
         logout(route, names, &path, walk);
         protection(route, names, &path, walk);
         cors(route, &path, walk);
-        limits(route, &path, walk);
+        limits(config, route, &path, walk);
     }
     duplicates(&config.routes, walk);
     if walk.problems.iter().all(|one| one.severity == Severity::Warning) {
@@ -209,7 +209,7 @@ fn cors(route: &Route, path: &str, walk: &mut Walk<'_>) {
 }
 
 /// What is counted by has to be there to be counted.
-fn limits(route: &Route, path: &str, walk: &mut Walk<'_>) {
+fn limits(config: &Config, route: &Route, path: &str, walk: &mut Walk<'_>) {
     let path = format!("{path}.rate_limit");
     for limit in route.rate_limit.iter().flat_map(RateLimits::iter) {
         let span = &limit.by.span;
@@ -217,7 +217,7 @@ fn limits(route: &Route, path: &str, walk: &mut Walk<'_>) {
             LimitBy::Ip => {}
             LimitBy::Header(name) => {
                 let name = Spanned { value: name.clone(), span: span.clone() };
-                if header_name(&name, &path, walk) && is_unseen(&folded(&name)) {
+                if header_name(&name, &path, walk) && is_unseen(&name, config) {
                     let message =
                         format!("{} is deleted before it could be counted by", walk.shown(&name));
                     report(
