@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use hyper::Method;
+
 use super::compile::Compiling;
 use super::plan::StreamEnds;
 use crate::config::{self, Diagnostic, RequireTable, Route, Spanned, WebOrigin};
@@ -99,6 +101,8 @@ pub(super) fn stream_ends(route: &Route) -> StreamEnds {
 pub(super) fn overlaps(compiling: &mut Compiling<'_>, matchers: &[Matcher]) {
     for (first, second) in meeting_pairs(matchers) {
         let (Some(a), Some(b)) = (matchers.get(first), matchers.get(second)) else { continue };
+        lost_logout(compiling, first, second, a, b);
+        lost_logout(compiling, second, first, b, a);
         match relation(a, b) {
             Relation::Disjoint => {}
             Relation::Mixed => {
@@ -120,6 +124,32 @@ pub(super) fn overlaps(compiling: &mut Compiling<'_>, matchers: &[Matcher]) {
         let span = route.path.span.clone();
         compiling.report(Diagnostic::warning(span, message).path(format!("route[{never}]")));
     }
+}
+
+/// A logout that another route takes revokes nothing.
+fn lost_logout(
+    compiling: &mut Compiling<'_>,
+    winner: usize,
+    loser: usize,
+    a: &Matcher,
+    b: &Matcher,
+) {
+    let Some((winning, losing)) = pair(compiling.config, winner, loser) else { return };
+    let Some(watched) = &losing.revoke_on else { return };
+    let takes = a.path.matches(&watched.path.value) && a.methods.contains(&Method::POST);
+    let wins = matches!(relation(a, b), Relation::FirstWins | Relation::Mixed);
+    if !takes || !wins || winning.revoke_on.is_some() {
+        return;
+    }
+    let message = format!(
+        "route {} takes this logout, or a part of them, and revokes nothing",
+        shown(compiling, winner, winning)
+    );
+    compiling.report(
+        Diagnostic::warning(watched.path.span.clone(), message)
+            .path(format!("route[{loser}].revoke_on.path"))
+            .hint("say `revoke_on` there, too"),
+    );
 }
 
 /// Pairs that may match one request. Two path patterns meet only if one's path is the other's or

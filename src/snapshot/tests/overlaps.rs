@@ -61,6 +61,23 @@ fn what_a_protected_route_leaves_to_a_public_one_is_told() {
 }
 
 #[test]
+fn a_logout_that_another_route_takes_is_told() {
+    let watches = "path = \"/api/token/*\"\nrevoke_on = { path = \"/api/token/blacklist/\" }";
+    let taken = |other: &str| {
+        let told = warnings(&[watches, other]);
+        told.iter().filter(|one| one.contains("takes this logout")).count()
+    };
+    assert_eq!(taken("path = \"/api/token/blacklist/*\""), 1);
+    assert_eq!(taken("path = \"/api/token/blacklist/\"\nmethods = [\"POST\"]"), 1);
+    assert_eq!(taken("path = \"/api/token/blacklist/*\"\nhosts = [\"a\"]"), 1);
+    assert_eq!(taken("path = \"/api/token/blacklist/\"\nmethods = [\"GET\"]"), 0);
+    assert_eq!(taken("path = \"/api/token/refresh/\""), 0);
+    assert_eq!(taken("path = \"/api/*\""), 0);
+    let too = "path = \"/api/token/blacklist/\"\nrevoke_on = { path = \"/api/token/blacklist/\" }";
+    assert_eq!(taken(too), 0);
+}
+
+#[test]
 fn hosts_that_are_all_covered_leave_nothing() {
     let public = "path = \"/*\"\npublic = true\nhosts = [\"a.example.com\", \"b.example.com\"]";
     let count = |hosts: &str| {
