@@ -140,7 +140,7 @@ impl Revocations {
     }
 
     /// Whether the principal's token still counts.
-    pub(in crate::auth) fn check(&self, principal: &Principal, now: UnixTime) -> Result<(), Cause> {
+    pub fn check(&self, principal: &Principal, now: UnixTime) -> Result<(), Cause> {
         match self.find(principal, now) {
             None => Ok(()),
             Some(Kind::Jti) => Err(Cause::JtiRevoked),
