@@ -1,10 +1,18 @@
 //! How servers less careful than this gateway could read a path that it forwards.
 
 /// Everything a path could come to: as it is, decoded once or again, its parameters cut, its
-/// backslashes turned, its slashes merged, its dots resolved, in any order.
+/// backslashes turned, its slashes merged, its dots resolved, its end at a decoded `?` or `#`, in any
+/// order.
 pub(crate) fn readings(path: &str) -> Vec<String> {
-    const STEPS: [fn(&str) -> String; 6] =
-        [decoded, without_parameters, dots_behind, |p| p.replace('\\', "/"), merged, resolved];
+    const STEPS: [fn(&str) -> String; 7] = [
+        decoded,
+        without_parameters,
+        dots_behind,
+        |p| p.replace('\\', "/"),
+        merged,
+        resolved,
+        |p| p.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    ];
     let mut readings = vec![path.to_owned()];
     let mut next = 0;
     while let Some(known) = readings.get(next).cloned() {
