@@ -107,7 +107,7 @@ pub enum Upgrade {
     Switched(Response<()>, Tunnel),
 }
 
-/// Forwards a request that asks to switch to WebSocket; otherwise like [`forward`].
+/// Forwards a request that asks to switch to WebSocket; otherwise like [`forward()`].
 ///
 /// # Errors
 /// Why there is no response.
