@@ -11,7 +11,7 @@
 //! 6. Authenticate: a token becomes a principal, or a refusal.
 //! 7. Authorize: a principal becomes a permit, the only key to the route's action.
 //! 8. `limits` by claim.
-//! 9. Serve: a file, the upstream's answer, or our own word (`local`).
+//! 9. Serve: a file, the upstream's answer, a WebSocket (`tunnel`), or our own word (`local`).
 //! 10. Any refusal or failure is answered by `respond`, the only maker of error responses.
 //!
 //! `handle` is that list as code.

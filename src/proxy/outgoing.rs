@@ -1,8 +1,8 @@
 //! The body of a request as it goes to an endpoint.
 //!
-//! Owns what the exchange must know while hyper has the body: whether it is complete, and if not,
-//! whether the client or the endpoint keeps it waiting. Errors of the client's side travel through
-//! hyper as [`Failure`] and come out as the same.
+//! Owns what the exchange must know while the connection has the body: whether it is complete, and
+//! if not, whether the client or the endpoint keeps it waiting. Errors of the client's side go
+//! through the connection as [`Failure`] and come out as the same.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //!
 //! Owns RFC 9112 sections 6 and 7 for what endpoints send. Refuses every head that can be framed in
 //! two ways, and every byte of the chunked coding that is not exactly where it belongs: the bytes in
-//! between would be a response that nobody asked for (H13).
+//! between would be a response that nobody asked for (H13). A bare LF ends a line of trailers, as
+//! RFC 9112 section 2.2 allows; nothing of them reaches the next hop as it came.
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Version};
