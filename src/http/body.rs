@@ -7,6 +7,7 @@
 //! a `Host` or an identity header there would come after every check.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -114,6 +115,14 @@ impl RequestBody {
     /// The count, which outlives the body.
     pub fn counter(&self) -> Arc<BodyCount> {
         Arc::clone(&self.count)
+    }
+
+    /// Waits for the end of a body that announced itself as empty; h2 refuses any byte of it.
+    pub async fn end(mut self) -> Result<(), RequestBodyError> {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            frame?;
+        }
+        Ok(())
     }
 
     fn arrived(&mut self, data: Bytes) -> Result<Frame<Bytes>, RequestBodyError> {

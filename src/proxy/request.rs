@@ -132,7 +132,13 @@ async fn frame(
 ) -> Result<(Outgoing, Option<u64>), Failure> {
     let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
     match (length, kind) {
-        (Some(0), _) => Ok((Outgoing::empty(), length)),
+        (Some(0), _) if body.is_end_stream() => Ok((Outgoing::empty(), length)),
+        // Over HTTP/2 the stream is still open, and what comes may contradict the announcement. Once
+        // that is refused, nobody must have been asked (H2).
+        (Some(0), _) => {
+            Box::pin(body.end()).await.map_err(|error| Failure::from(&error))?;
+            Ok((Outgoing::empty(), length))
+        }
         (Some(_), _) | (None, Kind::Http) => Ok((Outgoing::stream(body), length)),
         (None, Kind::Wsgi) => {
             // Boxed: few requests need it, and every one's future is moved whole.

@@ -98,6 +98,33 @@ fn h2_lengths_that_contradict_the_frames_are_refused() {
     }
 }
 
+/// The head says that there is no body, and leaves the stream open: the gateway has all the time it
+/// needs to pass the request on before the body comes that contradicts it.
+#[test]
+fn h2_a_body_that_was_announced_as_none_reaches_nobody() {
+    let site = Site::start();
+    let mut frames = site.frames();
+    let headers = with(&[(b"content-length", b"0")]);
+    assert!(frames.send(HEADERS, END_HEADERS, 1, &block(&headers)));
+    // Another stream's answer comes from the application, so that the first would be there, too.
+    frames.request(3, &with(&[]), b"");
+    assert!(matches!(frames.fate(3), Fate::Answered(body) if body == b"reached"));
+    frames.send(DATA, END_STREAM, 1, b"GET /open/hidden HTTP/1.1\r\n\r\n");
+    assert!(!matches!(frames.fate(1), Fate::Answered(body) if body == b"reached"));
+    assert_eq!(site.targets(), ["/open/first"], "the good one alone");
+}
+
+/// Some clients close the stream with an empty frame of its own.
+#[test]
+fn h2_no_body_may_end_with_an_empty_frame() {
+    let site = Site::start();
+    let mut frames = site.frames();
+    let headers = with(&[(b"content-length", b"0")]);
+    assert!(frames.send(HEADERS, END_HEADERS, 1, &block(&headers)));
+    assert!(frames.send(DATA, END_STREAM, 1, b""));
+    assert!(matches!(frames.fate(1), Fate::Answered(body) if body == b"reached"));
+}
+
 #[test]
 fn h2_fields_of_an_http1_connection_are_refused() {
     let site = Site::start();

@@ -155,7 +155,11 @@ fn read_request(stream: &mut impl BufRead, connection: usize) -> io::Result<Opti
     let mut request = Received { connection, head, body: Vec::new() };
     if request.headers("transfer-encoding").is_empty() {
         let length = request.headers("content-length").first().map_or(0, |n| n.parse().unwrap());
-        stream.take(length).read_to_end(&mut request.body)?;
+        let read = stream.take(length).read_to_end(&mut request.body)?;
+        // Broken off: no application takes half a body for a request.
+        if read as u64 != length {
+            return Ok(None);
+        }
     } else {
         // The tests' bodies do not hold the end of a chunked body themselves.
         while !request.body.ends_with(b"0\r\n\r\n") {
