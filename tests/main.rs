@@ -64,5 +64,7 @@ mod support;
 mod symlinks;
 /// Tokens in cookies, queries and subprotocols.
 mod token_places;
+/// TLS to application servers.
+mod upstream_tls;
 /// WebSocket, and what is made to look like it.
 mod websocket;

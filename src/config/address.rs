@@ -32,6 +32,13 @@ pub enum Endpoint {
         /// The port, 80 if none was written.
         port: u16,
     },
+    /// HTTP over TLS.
+    Https {
+        /// A name, or an address without brackets.
+        host: String,
+        /// The port, 443 if none was written.
+        port: u16,
+    },
     /// Plain HTTP over a unix socket; an absolute path.
     Unix(PathBuf),
 }
@@ -51,7 +58,8 @@ pub enum UpstreamRef {
 }
 
 const ADDRESS_HINT: &str = "write \"host:port\", \":port\" or \"unix:/path/of.sock\"";
-const ENDPOINT_HINT: &str = "write \"http://host:port\" or \"unix:/path/of.sock\"";
+const ENDPOINT_HINT: &str =
+    "write \"http://host:port\", \"https://host:port\" or \"unix:/path/of.sock\"";
 
 impl Value for Address {
     fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
@@ -83,16 +91,12 @@ impl Value for Endpoint {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(node, walk, path).map(Self::Unix);
         }
-        let parsed = text.strip_prefix("http://").and_then(|rest| {
-            let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
-            Some(Self::Http { host, port: port.unwrap_or(80) })
-        });
-        refuse(node, walk, parsed, "an endpoint", ENDPOINT_HINT)
+        refuse(node, walk, endpoint(text), "an endpoint", ENDPOINT_HINT)
     }
 
     fn shape() -> Shape {
         let text = "endpoint (`\"http://127.0.0.1:8000\"`, `\"unix:/run/app.sock\"`)";
-        Shape::new(text, json!({ "type": "string", "pattern": "^unix:.|^http://.|\\$\\{" }))
+        Shape::new(text, json!({ "type": "string", "pattern": "^unix:.|^https?://.|\\$\\{" }))
     }
 }
 
@@ -169,6 +173,17 @@ pub(super) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
         None => (text, None),
     };
     is_host(host).then(|| (host.to_ascii_lowercase(), port))
+}
+
+/// An endpoint that is reached over TCP.
+fn endpoint(text: &str) -> Option<Endpoint> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
+    match scheme {
+        "http" => Some(Endpoint::Http { host, port: port.unwrap_or(80) }),
+        "https" => Some(Endpoint::Https { host, port: port.unwrap_or(443) }),
+        _ => None,
+    }
 }
 
 fn port_of(text: &str) -> Option<u16> {

@@ -55,7 +55,7 @@ pub use server::{
     Assertion, AssertionAlgorithm, Folder, MaxHeaders, Server, Spool, Underscores, Workers,
 };
 pub use token::{TokenPlace, TokenUpstream};
-pub use upstream::{Balance, Kind, Upstream};
+pub use upstream::{Balance, Kind, OrNone, Upstream, UpstreamTls};
 
 table! {
     /// The whole file.

@@ -1,13 +1,20 @@
 //! `[upstream.NAME]`: where requests go.
 
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::json;
+
+use super::describe::Shape;
+use super::node::Node;
+use super::walk::{Value, Walk};
 use super::{Endpoint, Spanned};
 
 table! {
     /// Where requests go. The name stands in logs and metrics.
     pub struct Upstream [name] {
-        /// `http://host:port` or `unix:/path/of.sock`.
+        /// `http://host:port`, `https://host:port` or `unix:/path/of.sock`.
         endpoints: Vec<Spanned<Endpoint>>, required;
         /// What runs there: `wsgi` means that server's limits, buffering and headers.
         kind: Kind, default("http");
@@ -25,6 +32,42 @@ table! {
         idle_connections: usize, default(64), limits(0, 65536);
         /// WebSocket connections to one endpoint, counted apart from requests; more are 503.
         max_tunnels: usize, default(1024), limits(0, 1000000);
+        /// TLS to `https://` endpoints.
+        tls: Option<UpstreamTls>, optional("the system's roots, the endpoint's name, no certificate of ours");
+    }
+}
+
+table! {
+    /// TLS to `https://` endpoints. The files are read while loading; a reload reads them again.
+    pub struct UpstreamTls {
+        /// PEM file with the roots to believe, in the place of the system's.
+        ca: OrNone<Spanned<PathBuf>>, default("");
+        /// The name that the endpoint's certificate must have, and that is asked for by SNI. Empty:
+        /// the host of the endpoint's URL.
+        server_name: OrNone<Spanned<String>>, default("");
+        /// PEM file: our own certificate, then its intermediates, for servers that ask for one.
+        cert: OrNone<Spanned<PathBuf>>, default("");
+        /// PEM file: the private key of `cert`.
+        key: OrNone<Spanned<PathBuf>>, default("");
+        /// `false` believes whoever answers: anybody on the way can read and change everything.
+        verify: Spanned<bool>, default(true);
+    }
+}
+
+/// A value, or none where the file says `""`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrNone<T>(pub Option<T>);
+
+impl<T: Value> Value for OrNone<T> {
+    fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
+        match node.text() {
+            Some(text) if text.value.is_empty() => Some(Self(None)),
+            Some(_) | None => T::read(node, walk).map(|value| Self(Some(value))),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::new(format!("{}, or `\"\"`", T::shape().text), json!({ "type": "string" }))
     }
 }
 
@@ -50,10 +93,10 @@ words! {
 
 impl Upstream {
     /// What a URL in a route stands for: an upstream of that name with every default.
-    pub fn of_url(text: &str, endpoint: &Endpoint) -> Self {
+    pub fn of_url(text: &str, endpoint: &Endpoint, span: Range<usize>) -> Self {
         Self {
-            name: Spanned { value: text.to_owned(), span: 0..0 },
-            endpoints: vec![Spanned { value: endpoint.clone(), span: 0..0 }],
+            name: Spanned { value: text.to_owned(), span: span.clone() },
+            endpoints: vec![Spanned { value: endpoint.clone(), span: span.clone() }],
             kind: Kind::Http,
             balance: Balance::LeastRequests,
             connect_timeout: Duration::from_secs(3),
@@ -62,7 +105,8 @@ impl Upstream {
             idle_timeout: Duration::from_millis(1500),
             idle_connections: 64,
             max_tunnels: 1024,
-            span: 0..0,
+            tls: None,
+            span,
         }
     }
 }
@@ -80,7 +124,7 @@ mod tests {
                     [[route]]\npath = '/*'\nupstream = 'u'\npublic = true\n";
         let loaded = parse("t", text, &Environment::default(), Path::new("/")).unwrap();
         let written = &loaded.config.upstreams[0];
-        let of_url = Upstream::of_url("u", &written.endpoints[0].value);
+        let of_url = Upstream::of_url("u", &written.endpoints[0].value, 0..0);
         let settings = |one: &Upstream| {
             let times =
                 (one.connect_timeout, one.response_timeout, one.read_timeout, one.idle_timeout);

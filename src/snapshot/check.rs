@@ -69,15 +69,18 @@ fn is_loopback(host: &str) -> bool {
 
 /// A private key that others on the machine can read is theirs too.
 fn key_files(compiling: &mut Compiling<'_>) {
-    let pairs = compiling.config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-    for pair in pairs.flat_map(|tls| &tls.certificates) {
-        let Ok(metadata) = std::fs::metadata(&pair.key.value) else { continue };
+    let config = compiling.config;
+    let listeners = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let certificates = listeners.flat_map(|tls| &tls.certificates).map(|pair| &pair.key);
+    let upstreams = config.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
+    for key in certificates.chain(upstreams.filter_map(|tls| tls.key.0.as_ref())) {
+        let Ok(metadata) = std::fs::metadata(&key.value) else { continue };
         let mode = metadata.permissions().mode();
         if mode & 0o077 != 0 {
             let message =
                 format!("the private key can be read by others (mode {:o})", mode & 0o777);
             compiling.report(
-                Diagnostic::warning(pair.key.span.clone(), message)
+                Diagnostic::warning(key.span.clone(), message)
                     .hint("only its owner needs to read it: `chmod 600`"),
             );
         }

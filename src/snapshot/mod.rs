@@ -24,6 +24,7 @@ mod state;
 mod state_dir;
 #[cfg(test)]
 mod tests;
+mod upstream_tls;
 mod upstreams;
 
 use std::collections::HashMap;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::compile::Compiling;
 use super::fingerprint::Fingerprint;
-use crate::config::{self, Endpoint, UpstreamRef};
+use super::upstream_tls::{self, Secured};
+use crate::config::{self, Diagnostic, Endpoint, Spanned, UpstreamRef};
 use crate::telemetry::ids::UpstreamId;
-use crate::telemetry::metrics::Metrics;
+use crate::tls::client::Alpn;
 use crate::upstream::{Address, Balance, Kind, Settings, Timeouts, Upstream};
 
 /// The compiled upstreams, by the name that routes know them by.
@@ -20,18 +21,18 @@ pub(super) struct Upstreams {
 
 impl Upstreams {
     /// Compiles every upstream that the configuration names or writes inside a route.
-    pub(super) fn compile(compiling: &Compiling<'_>) -> Self {
+    pub(super) fn compile(compiling: &mut Compiling<'_>) -> Self {
         let mut upstreams = Self::default();
-        for upstream in &compiling.config.upstreams {
-            upstreams.add(compiling, settings(upstream, &compiling.surroundings.metrics));
+        let config = compiling.config;
+        for upstream in &config.upstreams {
+            upstreams.add(compiling, upstream);
         }
-        for route in &compiling.config.routes {
-            if let Some(UpstreamRef::Url { text, endpoint }) =
-                route.upstream.as_ref().map(|upstream| &upstream.value)
+        for reference in config.routes.iter().filter_map(|route| route.upstream.as_ref()) {
+            if let UpstreamRef::Url { text, endpoint } = &reference.value
                 && !upstreams.by_name.contains_key(text)
             {
-                let upstream = config::Upstream::of_url(text, endpoint);
-                upstreams.add(compiling, settings(&upstream, &compiling.surroundings.metrics));
+                let upstream = config::Upstream::of_url(text, endpoint, reference.span.clone());
+                upstreams.add(compiling, &upstream);
             }
         }
         upstreams
@@ -51,7 +52,9 @@ impl Upstreams {
     }
 
     /// Adopts the running one if nothing about it changed: its counts and pools go on.
-    fn add(&mut self, compiling: &Compiling<'_>, mut settings: Settings) {
+    fn add(&mut self, compiling: &mut Compiling<'_>, upstream: &config::Upstream) {
+        // What is missing was told.
+        let Some(mut settings) = settings(compiling, upstream) else { return };
         settings.fingerprint = fingerprint(&settings);
         let running = compiling.previous.and_then(|snapshot| {
             snapshot.upstreams.iter().find(|old| {
@@ -65,14 +68,15 @@ impl Upstreams {
     }
 }
 
-fn settings(upstream: &config::Upstream, metrics: &Arc<Metrics>) -> Settings {
-    Settings {
+fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Option<Settings> {
+    let endpoints = endpoints(compiling, upstream)?;
+    Some(Settings {
         name: upstream.name.value.clone(),
         kind: match upstream.kind {
             config::Kind::Http => Kind::Http,
             config::Kind::Wsgi => Kind::Wsgi,
         },
-        endpoints: upstream.endpoints.iter().map(|endpoint| address(&endpoint.value)).collect(),
+        endpoints,
         balance: match upstream.balance {
             config::Balance::LeastRequests => Balance::LeastRequests,
             config::Balance::RoundRobin => Balance::RoundRobin,
@@ -86,19 +90,51 @@ fn settings(upstream: &config::Upstream, metrics: &Arc<Metrics>) -> Settings {
         idle_connections: upstream.idle_connections,
         max_tunnels: upstream.max_tunnels,
         fingerprint: 0,
-        metrics: Arc::clone(metrics),
+        metrics: Arc::clone(&compiling.surroundings.metrics),
+    })
+}
+
+/// Addresses and labels; `None` after a diagnostic.
+fn endpoints(
+    compiling: &mut Compiling<'_>,
+    upstream: &config::Upstream,
+) -> Option<Vec<(Address, String)>> {
+    let secured = |endpoint: &Spanned<Endpoint>| matches!(endpoint.value, Endpoint::Https { .. });
+    let tls = match upstream.endpoints.iter().any(secured) {
+        true => Some(upstream_tls::compile(compiling, upstream, Alpn::Http1)?),
+        false => None,
+    };
+    let mut endpoints = Vec::new();
+    for endpoint in &upstream.endpoints {
+        match address(&endpoint.value, tls.as_ref()) {
+            Some(address) => endpoints.push(address),
+            None => compiling.report(
+                Diagnostic::error(endpoint.span.clone(), "no certificate can be for this host")
+                    .path(format!("upstream.{}.endpoints", upstream.name.value))
+                    .hint("say which name its certificate has: `tls = { server_name = \"...\" }`"),
+            ),
+        }
     }
+    (endpoints.len() == upstream.endpoints.len()).then_some(endpoints)
 }
 
 /// An endpoint's address, and its label in logs and metrics.
-fn address(endpoint: &Endpoint) -> (Address, String) {
-    match endpoint {
+fn address(endpoint: &Endpoint, tls: Option<&Secured>) -> Option<(Address, String)> {
+    let label = |scheme: &str, host: &str, port: u16| match host.contains(':') {
+        true => format!("{scheme}://[{host}]:{port}"),
+        false => format!("{scheme}://{host}:{port}"),
+    };
+    Some(match endpoint {
         Endpoint::Http { host, port } => {
-            let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            (Address::Tcp { host: host.clone(), port: *port }, format!("http://{shown}:{port}"))
+            (Address::Tcp { host: host.clone(), port: *port }, label("http", host, *port))
+        }
+        Endpoint::Https { host, port } => {
+            let destination = tls?.destination(host)?;
+            let address = Address::Tls { host: host.clone(), port: *port, destination };
+            (address, label("https", host, *port))
         }
         Endpoint::Unix(path) => (Address::Unix(path.clone()), unix_label(path)),
-    }
+    })
 }
 
 fn unix_label(path: &Path) -> String {

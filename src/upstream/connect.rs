@@ -1,6 +1,6 @@
 //! Opening a connection to an endpoint.
 //!
-//! Owns the sockets' kinds and options. Name resolution happens on the blocking pool, never on a
+//! Owns the sockets' kinds and options; the TLS handshake is part of connecting. Name resolution happens on the blocking pool, never on a
 //! worker's own thread, and counts towards the connect timeout; addresses that are literals are
 //! not looked up.
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use super::Address;
 
@@ -20,6 +21,7 @@ use super::Address;
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -30,21 +32,25 @@ pub(super) enum Stream {
 pub(super) async fn connect(address: &Address, within: Duration) -> io::Result<Stream> {
     let connecting = async {
         match address {
-            Address::Tcp { host, port } => tcp(host, *port).await,
+            Address::Tcp { host, port } => tcp(host, *port).await.map(Stream::Tcp),
+            Address::Tls { host, port, destination } => {
+                let stream = tcp(host, *port).await?;
+                Ok(Stream::Tls(Box::new(destination.secure(stream).await?)))
+            }
             Address::Unix(path) => unix(path).await,
         }
     };
     timeout(within, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<Stream> {
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in lookup_host((host, port)).await? {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 // Heads and bodies are written whole: waiting for more would only add latency.
                 stream.set_nodelay(true)?;
-                return Ok(Stream::Tcp(stream));
+                return Ok(stream);
             }
             Err(error) => last = error,
         }
@@ -56,6 +62,16 @@ async fn unix(path: &Path) -> io::Result<Stream> {
     Ok(Stream::Unix(UnixStream::connect(path).await?))
 }
 
+impl Stream {
+    /// Ready when nothing that was written is still here: TLS keeps what its socket does not take.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -64,6 +80,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buf),
             Self::Unix(io) => Pin::new(io).poll_read(cx, buf),
         }
     }
@@ -77,6 +94,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_write(cx, buf),
             Self::Unix(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
@@ -84,6 +102,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_flush(cx),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_flush(cx),
             Self::Unix(io) => Pin::new(io).poll_flush(cx),
         }
     }
@@ -91,6 +110,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
             Self::Unix(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
@@ -106,6 +126,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_write_vectored(cx, bufs),
             Self::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }

@@ -116,17 +116,17 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
     /// is an error here.
     fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Broken<B::Error>> {
         let Some(sending) = self.sending.as_mut().filter(|_| !self.deaf) else { return Ok(()) };
-        if sending.is_complete() {
-            return Ok(());
-        }
-        match sending.poll(&mut self.stream, cx) {
-            Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
-            Poll::Ready(Err(Broken::Closed)) => {
-                self.deaf = true;
-                Ok(())
+        if !sending.is_complete() {
+            match sending.poll(&mut self.stream, cx) {
+                Poll::Pending | Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(Broken::Closed)) => self.deaf = true,
+                Poll::Ready(Err(broken)) => return Err(broken),
             }
-            Poll::Ready(Err(broken)) => Err(broken),
         }
+        if let Poll::Ready(Err(_)) = self.stream.poll_sent(cx) {
+            self.deaf = true;
+        }
+        Ok(())
     }
 
     /// Whether the endpoint takes no more of the request, which then stays as it is.
@@ -167,9 +167,13 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
         if !sent || !self.receiving.is_settled() {
             return false;
         }
+        let mut nobody = Context::from_waker(Waker::noop());
+        if !matches!(self.stream.poll_sent(&mut nobody), Poll::Ready(Ok(()))) {
+            return false;
+        }
         self.sending = None;
         // Nobody waits for an idle connection, and a waker left behind would keep a task alive.
-        self.receiving.is_quiet(&mut self.stream, &mut Context::from_waker(Waker::noop()))
+        self.receiving.is_quiet(&mut self.stream, &mut nobody)
     }
 
     /// Sets the one timer to go off after `time` from now.

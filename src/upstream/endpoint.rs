@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use crate::tls::client::Destination;
+
 /// One address of an upstream.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -28,6 +30,15 @@ pub enum Address {
         host: String,
         /// The port.
         port: u16,
+    },
+    /// The same over TLS.
+    Tls {
+        /// A name, or an IP address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Who has to answer there.
+        destination: Destination,
     },
     /// A unix socket.
     Unix(PathBuf),

@@ -45,15 +45,20 @@ impl Certificate {
         made
     }
 
-    /// A client's settings that trust this certificate alone and offer `protocol`.
-    pub(crate) fn client(&self, protocol: &str) -> Arc<ClientConfig> {
+    /// This certificate alone.
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
+        roots
+    }
+
+    /// A client's settings that trust this certificate alone and offer `protocol`.
+    pub(crate) fn client(&self, protocol: &str) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         Arc::new(config)

@@ -13,6 +13,7 @@ use super::{Address, Config, Diagnostic, Listener, Protocol, Server, Spanned};
 
 mod issuer;
 mod route;
+mod upstream;
 
 /// Checks what no single value shows.
 pub(super) fn rules(config: &Config, document: &Node, walk: &mut Walk<'_>) {
@@ -20,6 +21,9 @@ pub(super) fn rules(config: &Config, document: &Node, walk: &mut Walk<'_>) {
     listeners(&config.listeners, &names, walk);
     for one in &config.issuers {
         issuer::rules(one, walk);
+    }
+    for one in &config.upstreams {
+        upstream::rules(one, walk);
     }
     route::rules(config, &names, walk);
     server(config, walk);
