@@ -13,11 +13,9 @@ use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::stack::environment;
-use crate::support::token::{Signer, ec, now};
+use crate::support::token::{ISSUER, SECRET, Signer, ec, now};
 use crate::support::upstream::Upstream;
 
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-const ISSUER: &str = "https://id.example.com/";
 const HEADER: &str = "x-portcullis-assertion";
 const JWKS: &str = "/.well-known/portcullis/jwks.json";
 

@@ -8,11 +8,9 @@ use crate::support::certificate::Certificate;
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::h2::{H2, Pieces};
-use crate::support::token::{Signer, claims};
+use crate::support::token::{ISSUER, SECRET, Signer, claims};
 use crate::support::upstream::{Then, Upstream};
 
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-const ISSUER: &str = "https://id.example.com/";
 const APP: &str = "https://app.test";
 
 struct Site {
@@ -43,9 +41,7 @@ impl Site {
     }
 
     fn ask(&self, method: &str, target: &str, lines: &str) -> Response {
-        let mut client = Client::tcp(self.gateway.address("plain"));
-        client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"));
-        client.try_response(method).unwrap()
+        Client::tcp(self.gateway.address("plain")).ask(method, target, lines)
     }
 
     fn preflight(&self, target: &str, origin: &str, method: &str) -> Response {

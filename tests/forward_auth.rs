@@ -5,11 +5,7 @@ use serde_json::json;
 use crate::support::Response;
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::token::{Signer, claims, tampered};
-
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-
-const ISSUER: &str = "https://id.example.com/";
+use crate::support::token::{ISSUER, SECRET, Signer, claims, tampered};
 
 fn start(trusted: &str) -> Gateway {
     let text = format!(
@@ -47,9 +43,7 @@ fn token(sub: &str, role: Option<&str>) -> String {
 }
 
 fn ask(gateway: &Gateway, method: &str, path: &str, lines: &str) -> Response {
-    let mut client = Client::tcp(gateway.address("plain"));
-    client.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"));
-    client.try_response(method).unwrap_or_else(|broken| panic!("{method} {path}: {broken}"))
+    Client::tcp(gateway.address("plain")).ask(method, path, lines)
 }
 
 fn bearer(token: &str) -> String {

@@ -14,11 +14,10 @@ use crate::support::gateway::{Gateway, Setup};
 use crate::support::load::{Load, Target, application, fresh, http2_streams, is_whole, keep_alive};
 use crate::support::process::Process;
 use crate::support::token;
+use crate::support::token::ISSUER;
 use crate::support::upstream::Upstream;
 
 const RELOADS: usize = 100;
-const ISSUER: &str = "https://id.example.com/";
-
 /// What clients under load see must be the same in every generation; much else is not.
 pub(crate) fn configuration(folder: &Path, upstream: &str, generation: usize) -> String {
     let certificate = Certificate::make_once(folder);

@@ -8,9 +8,9 @@ use crate::support::certificate::Certificate;
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::h2::{H2, Pieces};
+use crate::support::token::SECRET;
 use crate::support::upstream::Upstream;
 
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
 const AT: &str = "/.well-known/oauth-protected-resource";
 
 struct Site {

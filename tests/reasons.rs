@@ -13,12 +13,8 @@ use crate::support::certificate::Certificate;
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::issuer::{Issuer, Mood};
-use crate::support::token::{Signer, claims, ec, tampered};
+use crate::support::token::{ISSUER, SECRET, Signer, claims, ec, tampered};
 use crate::support::upstream::{Then, Upstream};
-
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-
-const ISSUER: &str = "https://id.example.com/";
 
 /// A gateway with a route for each thing that can go wrong.
 struct Place {

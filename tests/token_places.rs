@@ -8,11 +8,8 @@ use crate::support::certificate::Certificate;
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::h2::{H2, Pieces};
-use crate::support::token::{Signer, claims, tampered};
+use crate::support::token::{ISSUER, SECRET, Signer, claims, tampered};
 use crate::support::upstream::{Received, Upstream};
-
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-const ISSUER: &str = "https://id.example.com/";
 
 /// A gateway with a route for each way to send a token on.
 struct Site {
@@ -36,9 +33,7 @@ impl Site {
 
     /// Sends a request of this method and target with these lines.
     fn ask(&self, method: &str, target: &str, lines: &str) -> Response {
-        let mut client = self.client();
-        client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"));
-        client.try_response(method).unwrap()
+        self.client().ask(method, target, lines)
     }
 
     /// What the application got of a request that must arrive.

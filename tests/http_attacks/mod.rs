@@ -8,7 +8,7 @@ use crate::support::certificate::Certificate;
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::h2::H2;
-use crate::support::token::{Signer, claims};
+use crate::support::token::{ISSUER, SECRET, Signer, claims};
 use crate::support::upstream::{Received, Upstream};
 
 /// Bodies within their limits, and requests that are sent once.
@@ -31,12 +31,6 @@ mod paths;
 mod slow;
 /// Answers of an application that has been taken over.
 mod upstreams;
-
-/// The HMAC key that the tests' tokens are signed with.
-pub(crate) const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-
-/// What the tests' tokens name as their issuer.
-pub(crate) const ISSUER: &str = "https://id.example.com/";
 
 /// A gateway with an application behind it: `/open/*` is public, everything else asks for a token.
 pub(crate) struct Site {

@@ -17,9 +17,7 @@ use portcullis::keys::{Algorithm, Key, KeySet, from_secret};
 use serde_json::{Value, json};
 
 use crate::support::stack;
-use crate::support::token::claims;
-
-const ISSUER: &str = "https://id.example.com/";
+use crate::support::token::{ISSUER, claims};
 
 /// What `mint.py` prints.
 fn minted() -> Vec<Value> {

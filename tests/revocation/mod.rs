@@ -8,12 +8,9 @@ use serde_json::Value;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::token::{Signer, claims};
+use crate::support::token::{ISSUER, SECRET, Signer, claims};
 use crate::support::upstream::Upstream;
 use crate::support::{Response, eventually};
-
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-const ISSUER: &str = "https://id.example.com/";
 
 /// A gateway with one route that asks for a token, and its admin address on a unix socket.
 pub(crate) struct Place {

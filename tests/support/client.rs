@@ -112,6 +112,13 @@ impl Client {
         self.response()
     }
 
+    /// Sends one request without a body, of any method, and reads its response.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, method: &str, target: &str, headers: &str) -> Response {
+        self.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
+        self.try_response(method).unwrap_or_else(|broken| panic!("{method} {target}: {broken}"))
+    }
+
     /// The next response; panics if it is broken.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {

@@ -14,6 +14,12 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use portcullis::clock::Clock;
 use serde_json::{Value, json};
 
+/// The HMAC key of the issuers that tests configure, as `${KEY}`.
+pub(crate) const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
+
+/// What tokens name as their issuer where no issuer runs.
+pub(crate) const ISSUER: &str = "https://id.example.com/";
+
 /// A private key with the algorithm and the `kid` it signs under.
 pub(crate) struct Signer {
     key: EncodingKey,

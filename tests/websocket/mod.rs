@@ -11,12 +11,9 @@ use portcullis::clock::{Clock, UnixTime};
 
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::token::{Signer, claims};
+use crate::support::token::{ISSUER, SECRET, Signer, claims};
 use crate::support::upstream::{Received, Then, Upstream};
 use crate::support::{Response, eventually};
-
-const SECRET: &str = "e5Nz0qWb7hXk2uLr9sTd4vYg6mJp8cAf1oQi3xEw5zRn";
-const ISSUER: &str = "https://id.example.com/";
 
 /// What the gateways' clocks say until a test moves them.
 pub(crate) const NOW: u64 = 1_900_000_000;
