@@ -12,11 +12,10 @@ use hyper::http::request::Parts;
 
 use super::exchange::Exchange;
 use super::state::Gateway;
-use crate::auth::revocation::{MAX_VALUE, Revocation};
 use crate::auth::{Principal, Unreadable, revoked_by_logout};
 use crate::http::body::BodyCount;
 use crate::snapshot::plan::{RevokeOn, RoutePlan};
-use crate::telemetry::labels::{RevocationKind, RevocationResult, RevocationSource};
+use crate::telemetry::labels::{RevocationResult, RevocationSource};
 
 /// What to watch for, if this request is a logout.
 pub(super) fn watched<'r>(route: &'r RoutePlan, parts: &Parts) -> Option<&'r RevokeOn> {
@@ -42,9 +41,9 @@ pub(super) async fn seen(
     own: Option<Arc<Principal>>,
 ) {
     let body = exchange.received.as_deref().and_then(BodyCount::copy).unwrap_or_default();
-    let revoked = match revoked_by_logout(&on.issuers, &body, gateway.clock()).await {
-        Ok(user) => {
-            let list: Vec<_> = [user].into_iter().chain(own.and_then(|own| itself(&own))).collect();
+    let read = revoked_by_logout(&on.issuers, &body, own.as_deref(), gateway.clock());
+    let revoked = match read.await {
+        Ok(list) => {
             let now = gateway.clock().wall();
             match exchange.snapshot().revocations().revoke(&list, now) {
                 Ok(()) => RevocationResult::Ok,
@@ -57,17 +56,6 @@ pub(super) async fn seen(
         Err(Unreadable) => RevocationResult::Unreadable,
     };
     gateway.metrics().revoked(RevocationSource::Logout, revoked);
-}
-
-/// The one token, if it has an id.
-fn itself(principal: &Principal) -> Option<Revocation> {
-    Some(Revocation {
-        issuer: principal.issuer_name().to_string(),
-        kind: RevocationKind::Jti,
-        value: principal.jti().filter(|jti| jti.len() <= MAX_VALUE)?.to_owned(),
-        before: None,
-        until: Some(principal.expires()),
-    })
 }
 
 #[cfg(test)]

@@ -27,10 +27,14 @@ fn a_revoked_id_is_refused_on_cache_hits_too() {
     for token in [&good(), &other] {
         assert_eq!(cause(&gateway, &set, token), None);
     }
-    assert!(now_or_never(gateway.ask(&set, &good())).unwrap().cached, "the control");
+    let hit = now_or_never(gateway.ask(&set, &good())).unwrap();
+    assert!(hit.cached, "the control");
+    assert!(!gateway.revocations.is_revoked(&hit.principal, now()));
     revoke(&gateway, &json!({ "issuer": "main", "jti": "t1", "until": NOW + 330 }));
     assert_eq!(cause(&gateway, &set, &good()), Some(Cause::JtiRevoked));
     assert_eq!(cause(&gateway, &set, &other), None);
+    // A stream that it began before.
+    assert!(gateway.revocations.is_revoked(&hit.principal, now()));
     // Without any cache it is the same.
     let uncached = Gateway { revocations: Arc::clone(&gateway.revocations), ..Gateway::new() };
     assert_eq!(cause(&uncached, &set, &good()), Some(Cause::JtiRevoked));
@@ -103,9 +107,25 @@ fn refresh() -> Value {
     })
 }
 
-fn logout(claims: &Value) -> Result<crate::auth::revocation::Revocation, Unreadable> {
+fn logout_beside(
+    set: &IssuerSet,
+    claims: &Value,
+    own: Option<&Principal>,
+) -> Result<Vec<Value>, Unreadable> {
     let body = json!({ "refresh": sign(&header(), claims) }).to_string();
-    now_or_never(revoked_by_logout(&simplejwt_set(), body.as_bytes(), &clock()))
+    let revoked = now_or_never(revoked_by_logout(set, body.as_bytes(), own, &clock()))?;
+    Ok(revoked.iter().map(|one| Value::Object(one.to_json())).collect())
+}
+
+fn logout(claims: &Value) -> Result<Vec<Value>, Unreadable> {
+    logout_beside(&simplejwt_set(), claims, None)
+}
+
+/// simplejwt's, with room between its clock and ours.
+fn with_leeway() -> Arc<IssuerSet> {
+    let mut settings = IssuerSettings::simplejwt("django");
+    settings.leeway = std::time::Duration::from_secs(30);
+    IssuerSet::new(vec![Issuer::new(settings, secret_keys())]).unwrap()
 }
 
 #[test]
@@ -113,15 +133,45 @@ fn a_logout_revokes_its_user_up_to_now_for_as_long_as_tokens_may_live() {
     let revoked = logout(&refresh()).unwrap();
     let until = NOW + 2 * 1100;
     let line = json!({ "issuer": "django", "sub": "7", "before": NOW, "until": until });
-    assert_eq!(Value::Object(revoked.to_json()), line);
+    assert_eq!(revoked, [line]);
     // An application whose clock is ahead, by less than the leeway.
-    let mut settings = IssuerSettings::simplejwt("django");
-    settings.leeway = std::time::Duration::from_secs(30);
-    let set = IssuerSet::new(vec![Issuer::new(settings, secret_keys())]).unwrap();
-    let ahead = sign(&header(), &with(refresh(), "iat", json!(NOW + 20)));
-    let body = json!({ "refresh": ahead }).to_string();
-    let revoked = now_or_never(revoked_by_logout(&set, body.as_bytes(), &clock())).unwrap();
-    assert_eq!(revoked.before, Some(UnixTime::from_secs(NOW + 20)));
+    let ahead = with(refresh(), "iat", json!(NOW + 20));
+    assert_eq!(logout_beside(&with_leeway(), &ahead, None).unwrap()[0]["before"], NOW + 20);
+    // A token that lives for ever is remembered for twenty years.
+    let endless = with(refresh(), "exp", json!(u64::MAX));
+    assert_eq!(logout(&endless).unwrap()[0]["until"], NOW + 20 * 365 * 24 * 60 * 60);
+}
+
+#[test]
+fn the_token_that_a_logout_came_with_is_revoked_and_a_user_s_own_takes_no_room() {
+    let (set, until) = (with_leeway(), NOW + 2 * (1100 + 30));
+    let access = |claims: Value| {
+        let claims = with(with(claims, "token_type", json!("access")), "jti", json!("a1"));
+        explained(&set, &sign(&header(), &claims)).1.unwrap()
+    };
+    let user = |before: u64, until: u64| json!({ "issuer": "django", "sub": "7", "before": before, "until": until });
+    // Of the same user: within the one entry, however new it is and however long it lives.
+    for (own, line) in [
+        (access(refresh()), user(NOW, until)),
+        (access(without(refresh(), "iat")), user(NOW, until)),
+        (access(with(refresh(), "iat", json!(NOW + 20))), user(NOW + 20, until)),
+        (access(with(refresh(), "exp", json!(NOW + 9000))), user(NOW, NOW + 9030)),
+    ] {
+        assert_eq!(logout_beside(&set, &refresh(), Some(&own)), Ok(vec![line]));
+    }
+    // Of somebody else, here or at another issuer: that one token, if it has a name.
+    let other = access(with(refresh(), "user_id", json!(8)));
+    let own = json!({ "issuer": "django", "jti": "a1", "until": NOW + 1030 });
+    assert_eq!(logout_beside(&set, &refresh(), Some(&other)), Ok(vec![user(NOW, until), own]));
+    let elsewhere = explained(&strict_set(), &sign(&header(), &with(claims(), "sub", json!("7"))));
+    let own = json!({ "issuer": "main", "jti": "t1", "until": NOW + 330 });
+    let revoked = logout_beside(&set, &refresh(), Some(&elsewhere.1.unwrap()));
+    assert_eq!(revoked, Ok(vec![user(NOW, until), own]));
+    for (length, entries) in [(1024, 2), (1025, 1)] {
+        let claims = with(claims(), "jti", json!("x".repeat(length)));
+        let own = explained(&strict_set(), &sign(&header(), &claims)).1.unwrap();
+        assert_eq!(logout_beside(&set, &refresh(), Some(&own)).unwrap().len(), entries);
+    }
 }
 
 #[test]
@@ -150,7 +200,8 @@ fn only_a_refresh_token_that_verifies_signs_anybody_out() {
         format!("{{\"refresh\":\"{good}\",\"refresh\":\"x\"}}"),
         String::new(),
     ] {
-        let read = now_or_never(revoked_by_logout(&simplejwt_set(), body.as_bytes(), &clock()));
+        let set = simplejwt_set();
+        let read = now_or_never(revoked_by_logout(&set, body.as_bytes(), None, &clock()));
         assert_eq!(read, Err(Unreadable), "{body}");
     }
 }
