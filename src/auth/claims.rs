@@ -242,10 +242,6 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         Ok(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(Unique(item)) = items.next_element()? {
@@ -300,6 +296,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_parsed_is_what_was_written() {
+        let text =
+            r#"{"n":null,"t":true,"f":false,"u":7,"i":-7,"x":0.5,"s":"a\u0062","l":[1,[]],"o":{}}"#;
+        let parsed = Value::Object(parse_object(text.as_bytes()).unwrap());
+        assert_eq!(parsed, serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(parsed["s"], "ab");
+    }
+
+    #[test]
+    fn their_bytes_are_those_of_their_texts_and_some_for_each_place() {
+        let long = "x".repeat(10_000);
+        for (value, texts, places) in [
+            (json!({}), 0, 0),
+            (json!({"a": 1}), 1, 1),
+            (json!({ "a": long }), 10_001, 1),
+            (json!({ &*long: 1 }), 10_000, 1),
+            (json!({ "a": [long, long, 1] }), 20_001, 4),
+            (json!({ "a": { &*long: [long] } }), 20_001, 3),
+        ] {
+            let bytes = claims(value).bytes();
+            assert!(
+                (texts + 16 * places..=texts + 200 * places).contains(&bytes),
+                "{bytes} of {texts}"
+            );
+        }
+    }
+
+    #[test]
     fn numeric_dates_are_floored_and_never_guessed() {
         assert_eq!(numeric_date(&json!(17)), Some(17));
         assert_eq!(numeric_date(&json!(17.999)), Some(17));
@@ -331,5 +355,7 @@ mod tests {
         assert_eq!("".parse::<ClaimPath>(), Err(ClaimPathError::Empty));
         assert_eq!("/a~2".parse::<ClaimPath>(), Err(ClaimPathError::BadEscape));
         assert_eq!("/a~".parse::<ClaimPath>(), Err(ClaimPathError::BadEscape));
+        assert!(ClaimPathError::Empty.to_string().contains("is empty"));
+        assert!(ClaimPathError::BadEscape.to_string().contains("`~0`"));
     }
 }

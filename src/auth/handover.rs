@@ -28,10 +28,6 @@ impl IssuerSet {
     pub fn hand_over(&self, principal: Option<&Principal>, parts: &mut Parts) -> Owed {
         match (self.sources(), principal) {
             (Sources::Authorization, None) => Owed::Nothing,
-            (Sources::Authorization, Some(_)) if self.keeps_tokens() => {
-                canonical_bearer(&mut parts.headers);
-                Owed::Nothing
-            }
             (Sources::Authorization, Some(principal)) => {
                 self.hand_over_header(&Place::Header(AUTHORIZATION), principal, parts);
                 Owed::Nothing

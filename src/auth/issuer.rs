@@ -222,7 +222,6 @@ impl Issuer {
 pub struct IssuerSet {
     issuers: Box<[Arc<Issuer>]>,
     sources: Sources,
-    keeps_tokens: bool,
     fingerprint: u64,
     max_token_size: usize,
     /// Whether every token is judged by one issuer at most.
@@ -253,10 +252,8 @@ impl IssuerSet {
         for issuer in &issuers {
             issuer.fingerprint.hash(&mut hasher);
         }
-        let drops = |issuer: &Arc<Issuer>| issuer.settings.token_upstream == TokenUpstream::Drop;
         Arc::new(Self {
             sources,
-            keeps_tokens: !issuers.iter().any(drops),
             max_token_size: issuers.iter().map(|i| i.settings.max_token_size).max().unwrap_or(0),
             fingerprint: hasher.finish(),
             one_judge: has_one_judge(&issuers),
@@ -318,11 +315,6 @@ impl IssuerSet {
 
     pub(in crate::auth) fn sources(&self) -> &Sources {
         &self.sources
-    }
-
-    /// Whether none of the issuers' tokens is withheld from applications.
-    pub(in crate::auth) fn keeps_tokens(&self) -> bool {
-        self.keeps_tokens
     }
 
     /// Bytes of the longest token that any of the issuers accepts.

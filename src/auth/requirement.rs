@@ -343,6 +343,47 @@ mod tests {
     }
 
     #[test]
+    fn alternatives_are_written_as_they_are_read() {
+        let two = Require::new(vec![
+            vec![any("a", json!([1])), any("b", json!(["x"]))],
+            vec![any("scope", json!(["s"]))],
+        ]);
+        let text = two.to_string();
+        let parts: Vec<_> = text.split(" or ").map(|one| one.split(" and ").count()).collect();
+        assert_eq!(parts, [2, 1], "{text}");
+        for (error, words) in [
+            (ClauseError::Claim(ClaimPathError::Empty), "is empty"),
+            (ClauseError::NotScalar, "text, a number or a boolean"),
+            (ClauseError::NotScope, "without spaces"),
+        ] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_scopes_that_it_names_are_told_once_and_sorted() {
+        let scopes = Require::new(vec![
+            vec![any("scope", json!(["b", "a"])), any("role", json!(["r"]))],
+            vec![clause("scope", json!([]), json!(["c", "a"]), json!(["never"]))],
+        ]);
+        assert_eq!(scopes.scopes(), ["a", "b", "c"]);
+        assert!(Require::nothing().scopes().is_empty());
+    }
+
+    #[test]
+    fn of_several_ways_in_the_first_that_scope_would_open_is_told() {
+        let scope = |name: &str| vec![any("scope", json!([name]))];
+        let role = vec![any("role", json!(["r"]))];
+        for (ways, told) in [
+            (vec![role.clone(), scope("a"), scope("b")], Unmet::Scope("a".to_owned())),
+            (vec![scope("b"), role.clone(), scope("a")], Unmet::Scope("b".to_owned())),
+            (vec![role.clone(), role], Unmet::Claim),
+        ] {
+            assert_eq!(check(ways, json!({"scope": "z", "role": "z"})), Err(told));
+        }
+    }
+
+    #[test]
     fn any_all_and_none_look_at_every_value() {
         let roles = |any, all, none| vec![vec![clause("/realm/roles", any, all, none)]];
         let held = json!({"realm": {"roles": ["a", "b"]}});

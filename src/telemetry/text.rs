@@ -90,8 +90,9 @@ impl Escape {
     }
 }
 
-/// Writes what stands at a `J`: itself, or [`REDACTED`] for the token that it gives away. Every
-/// JWT begins with `eyJ`, the base64url of `{"`. Returns the bytes read.
+/// Writes what stands at a `J`: itself, or [`REDACTED`] for the token that it gives away. A JWT
+/// begins with `eyJ`, the base64url of `{"`; of one whose header begins otherwise (`{ "`), claims
+/// and signature are still cut out, and a header alone opens nothing. Returns the bytes read.
 fn put_j(out: &mut Vec<u8>, text: &[u8], at: usize) -> usize {
     let run = text.get(at..).unwrap_or_default();
     let run = run.iter().take_while(|byte| is_token_byte(**byte)).count();
@@ -301,6 +302,12 @@ mod tests {
         assert_eq!(json(format!("Bearer {TOKEN}").as_bytes()), "Bearer REDACTED");
         assert_eq!(json(TOKEN.replace('.', "%2e").as_bytes()), "REDACTED");
         assert_eq!(query(TOKEN), "REDACTED");
+        // Its header begins with a space after the brace.
+        let (_, rest) = TOKEN.split_once('.').unwrap();
+        assert_eq!(
+            json(format!("/x/eyAiYWxnIjoxfQ.{rest}").as_bytes()),
+            "/x/eyAiYWxnIjoxfQ.REDACTED"
+        );
         assert_eq!(query(&format!("next={TOKEN}&page=2")), "next=REDACTED&page=2");
     }
 

@@ -197,3 +197,13 @@ fn a_file_fits_beside_what_was_told_and_not_beside_its_last_self() {
     list.replace_file(&[], now).unwrap();
     assert_eq!(list.count(Kind::Jti), 2);
 }
+
+#[test]
+fn a_write_copies_a_small_part_of_the_list() {
+    let list = Revocations::new();
+    let all: Vec<_> = (0..6_400).map(|n| jti(n, 9_000)).collect();
+    list.revoke(&all, NOW).unwrap();
+    let largest = list.shards.iter().map(|shard| shard.load().len()).max().unwrap();
+    assert!(largest < 400, "{largest} of 6400 in one of 64 shards");
+    assert!(Full.to_string().contains("100000 entries"));
+}

@@ -1,5 +1,6 @@
 //! What the module's tests share: issuers with real keys, and a pen to write any token with.
 
+mod assertions;
 mod authenticate;
 mod bad_tokens;
 mod defects;
@@ -10,6 +11,7 @@ mod policies;
 mod remembered;
 mod revoked;
 mod rows;
+mod words;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -375,6 +375,31 @@ fn j28_nobody_but_us_writes_the_authorization_that_applications_are_promised() {
 }
 
 #[test]
+fn an_authorization_that_is_none_of_our_places_is_the_application_s_own() {
+    // What each says of a client's `Authorization: Basic` beside the cookie, with a token and without.
+    let kept = |places: &[Place], upstream, cookie: String| {
+        let mut settings = from(places.to_vec());
+        settings.token_upstream = upstream;
+        let set = set_of(vec![settings]);
+        let lines = [line("cookie", cookie), line("authorization", "Basic eDp5")];
+        let mut parts = head("GET", "/", &lines);
+        let principal = asked(&set, &parts).ok().map(|found| found.principal);
+        set.hand_over(principal.as_deref(), &mut parts);
+        parts.headers.get(AUTHORIZATION).map(|line| line.to_str().unwrap().to_owned())
+    };
+    let (basic, session) = (Some("Basic eDp5".to_owned()), format!("session={}", good()));
+    for upstream in [TokenUpstream::Keep, TokenUpstream::Drop] {
+        for cookie_line in [&*session, "a=1"] {
+            assert_eq!(kept(&[cookie("session")], upstream, cookie_line.to_owned()), basic);
+        }
+    }
+    // It is ours where a token is written there, and an anonymous one's where it was looked at.
+    let (one, both) = ([cookie("session")], [cookie("session"), Place::Header(AUTHORIZATION)]);
+    assert_eq!(kept(&one, TokenUpstream::Bearer, "a=1".to_owned()), None);
+    assert_eq!(kept(&both, TokenUpstream::Bearer, "a=1".to_owned()), basic);
+}
+
+#[test]
 fn j27_whoever_is_anonymous_sends_on_what_is_no_token() {
     let set = everywhere();
     let door = Guarded::new(Policy::Anonymous { issuers: Arc::clone(&set) }, "action");
