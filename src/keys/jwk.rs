@@ -264,7 +264,7 @@ impl Material {
 type Checked = (Vec<(Algorithm, Verifier)>, Option<Box<str>>);
 
 fn ec_key(curve: Curve, x: &[u8], y: &[u8]) -> Result<Checked, SkipReason> {
-    if x.len() != curve.size() || y.len() != curve.size() {
+    if [x, y].iter().any(|coordinate| coordinate.len() != curve.size()) {
         return Err(SkipReason::Malformed);
     }
     let point = [&[4], x, y].concat();

@@ -207,3 +207,57 @@ fn a_write_copies_a_small_part_of_the_list() {
     assert!(largest < 400, "{largest} of 6400 in one of 64 shards");
     assert!(Full.to_string().contains("100000 entries"));
 }
+
+#[tokio::test]
+async fn what_was_told_is_kept_once_that_version_is_saved() {
+    let list = Revocations::new();
+    assert_eq!(list.version(), 0);
+    assert!(!list.kept().await, "nothing was told, and nothing is on disk");
+    list.revoke(&[jti("a", 2_000)], NOW).unwrap();
+    list.take_back(&[jti("b", 2_000)]);
+    list.replace_file(&[], NOW).unwrap();
+    assert_eq!(list.version(), 3);
+    for (saved, is_kept) in [(3, true), (3, false), (4, true)] {
+        let waiting = list.kept();
+        let mut waiting = std::pin::pin!(waiting);
+        if saved == 3 && is_kept {
+            list.saved(2, true);
+            let waker = std::task::Waker::noop();
+            let polled = waiting.as_mut().poll(&mut std::task::Context::from_waker(waker));
+            assert!(polled.is_pending(), "the one before says nothing");
+        }
+        list.saved(saved, is_kept);
+        assert_eq!(waiting.await, is_kept, "{saved}");
+    }
+}
+
+#[test]
+fn entries_are_told_apart_by_kind_and_issuer() {
+    let list = Revocations::new();
+    let (here, kid) = (jti("x", 2_000), Revocation { kind: Kind::Kid, ..jti("x", 2_000) });
+    let elsewhere = Revocation { issuer: "other".to_owned(), ..jti("x", 2_000) };
+    list.revoke(&[here.clone(), kid.clone(), elsewhere.clone()], NOW).unwrap();
+    assert_eq!((list.count(Kind::Jti), list.count(Kind::Kid)), (2, 1));
+    assert_eq!(list.take_back(&[elsewhere]), 1);
+    assert_eq!((list.count(Kind::Jti), list.count(Kind::Kid)), (1, 1));
+    assert_eq!(list.take_back(&[here]), 1);
+    assert_eq!(list.list(9), [(kid, Source::Told)]);
+}
+
+#[test]
+fn what_is_over_is_forgotten_and_nothing_else() {
+    let list = Revocations::new();
+    list.revoke(&[jti("over", 1_500), jti("last", 1_501), sub("ada", 7, None)], NOW).unwrap();
+    list.replace_file(&[jti("over", 1_500), jti("last", 1_500), jti("file", 1_501)], NOW).unwrap();
+    assert_eq!(list.count(Kind::Jti), 3);
+    list.purge(UnixTime::from_secs(1_500));
+    let kept = [
+        r#"File {"issuer":"main","jti":"file","until":1501}"#,
+        r#"Told {"issuer":"main","jti":"last","until":1501}"#,
+        r#"Told {"issuer":"main","sub":"ada","before":7}"#,
+    ];
+    assert_eq!(sorted(&list), kept);
+    assert_eq!((list.count(Kind::Jti), list.count(Kind::Sub)), (2, 1));
+    list.purge(UnixTime::from_secs(1_501));
+    assert_eq!(sorted(&list), kept[2..]);
+}

@@ -4,6 +4,7 @@ mod assertions;
 mod authenticate;
 mod bad_tokens;
 mod defects;
+mod judges;
 mod live_keys;
 mod permits;
 mod places;

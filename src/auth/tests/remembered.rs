@@ -87,6 +87,40 @@ fn j25_a_worker_leaves_huge_tokens_to_the_shared_cache() {
 }
 
 #[test]
+fn j25_a_worker_keeps_entries_of_up_to_16_kib() {
+    let (gateway, set) = (Gateway::new(), strict_set());
+    let kept = |padding: usize| {
+        let items: Vec<Value> = (0..160).map(|_| json!([])).collect();
+        let claims = with(claims(), "amplified", json!(items));
+        let token = sign(&header(), &with(claims, "padding", json!("x".repeat(padding))));
+        assert!(now_or_never(gateway.ask(&set, &token)).is_ok());
+        let key = CacheKey::new(&token, &set);
+        let weight = gateway.cache.find(&key, &set, now()).unwrap().weight();
+        (weight, gateway.local.find(&key, &set, now()).is_some())
+    };
+    let (least, _) = kept(0);
+    let fill = 16 * 1024 - usize::try_from(least).unwrap();
+    assert_eq!(kept(fill), (16 * 1024, true));
+    assert_eq!(kept(fill + 1), (16 * 1024 + 1, false));
+}
+
+#[test]
+fn j25_a_worker_forgets_when_it_is_told_to() {
+    let (gateway, set) = (Gateway::new(), strict_set());
+    assert!(now_or_never(gateway.ask(&set, &good())).is_ok());
+    let key = CacheKey::new(&good(), &set);
+    assert!(gateway.local.find(&key, &set, now()).is_some());
+    gateway.local.clear();
+    assert!(gateway.local.find(&key, &set, now()).is_none());
+    gateway.cache.settle();
+    assert_eq!(gateway.cache.entries(), 1, "the shared cache does not");
+    let other = sign(&header(), &with(claims(), "jti", json!("t2")));
+    assert!(now_or_never(gateway.ask(&set, &other)).is_ok());
+    gateway.cache.settle();
+    assert_eq!(gateway.cache.entries(), 2);
+}
+
+#[test]
 fn j25_a_bad_signature_is_remembered_for_seconds() {
     let (gateway, set, token) = (Gateway::new(), strict_set(), forged());
     assert_eq!(refusal(&gateway, &set, &token), None);

@@ -107,6 +107,11 @@ fn j9_a_kid_is_a_name_and_nothing_else() {
         let written = format!("{refusal} {refusal:?} {}", refusal.detail());
         assert!(kid.len() < 3 || !written.contains(kid), "{written}");
     }
+    for (length, cause) in [(256, Cause::KidUnknown), (257, Cause::KidTooLong)] {
+        let header = json!({ "kid": "k".repeat(length) });
+        let token = signer.sign(header.as_object().unwrap(), claims.as_object().unwrap()).unwrap();
+        assert_eq!(explained(&set, &token).1.unwrap_err().cause(), cause, "{length}");
+    }
 }
 
 #[test]

@@ -42,6 +42,36 @@ fn explain_tells_every_step_in_order() {
 }
 
 #[test]
+fn explain_tells_times_and_how_far_they_are() {
+    let mut settings = strict_settings();
+    let set = |leeway: u64| {
+        settings.leeway = std::time::Duration::from_secs(leeway);
+        IssuerSet::new(vec![Issuer::new(settings.clone(), secret_keys())]).unwrap()
+    };
+    let ends = |at: u64, left: u64| format!("ends at {at} s, {left} s from now (leeway included)");
+    let began = |at: u64, ago: u64| format!("began at {at} s, {ago} s ago (leeway included)");
+    let [strict, lenient] = [0, 30].map(set);
+    let told_strict = told(&strict, &header(), &without(claims(), "nbf"));
+    assert_eq!(said(&told_strict, Step::Expiry), ends(NOW + 300, 300));
+    assert_eq!(said(&told_strict, Step::NotBefore), "absent");
+    assert_eq!(said(&told_strict, Step::IssuedAt), began(NOW, 0));
+    let told_lenient = told(&lenient, &header(), &with(claims(), "iat", json!(NOW - 70)));
+    assert_eq!(said(&told_lenient, Step::Expiry), ends(NOW + 330, 330));
+    assert_eq!(said(&told_lenient, Step::NotBefore), began(NOW - 30, 30));
+    assert_eq!(said(&told_lenient, Step::IssuedAt), began(NOW - 100, 100));
+}
+
+#[test]
+fn the_steps_have_these_words() {
+    let words: Vec<String> = Step::ALL.iter().map(Step::to_string).collect();
+    assert_eq!(
+        words.join(" "),
+        "size parts header claims issuer type algorithm key signature expiry not_before issued_at \
+         lifetime audience required identity"
+    );
+}
+
+#[test]
 fn explain_tells_what_the_settings_and_the_token_have_beside() {
     let mut settings = IssuerSettings::new("any", ExpectedIss::Any, Audience::Any);
     settings.algorithms = vec![Algorithm::HS256];
