@@ -9,8 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub enum Asked {
     /// SIGHUP: read the configuration again.
     Reload,
-    /// SIGTERM or SIGINT: drain and end.
-    Stop,
+    /// SIGINT: drain and end.
+    Interrupt,
+    /// SIGTERM: drain and end.
+    Terminate,
 }
 
 /// The process's signals.
@@ -38,8 +40,8 @@ impl Signals {
     pub async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.hangup.recv() => Asked::Reload,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => Asked::Terminate,
         }
     }
 }

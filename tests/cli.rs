@@ -125,6 +125,8 @@ fn what_is_no_verb_is_an_error_of_usage() {
         "healthcheck",
         "schema",
         "reference",
+        "completions",
+        "man",
         "version",
     ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {help}");
@@ -449,6 +451,54 @@ fn version_is_cargos() {
     let printed = told(folder.path(), &["version", "--json"]).expect(0).stdout;
     let printed: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(printed["version"], version);
+}
+
+#[test]
+fn completions_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = told(folder.path(), &["completions", shell]).expect(0).stdout;
+        assert!(script.contains("healthcheck") && script.contains("watch"), "{shell}: {script}");
+        fs::write(folder.path().join(shell), script).unwrap();
+    }
+    told(folder.path(), &["completions", "tcsh"]).expect(2);
+    // As bash asks after TAB: the words so far, and which of them is meant.
+    let complete = |words: &str, at: usize| {
+        let script = format!(
+            "source ./bash; COMP_WORDS=({words}); COMP_CWORD={at}; \
+             _portcullis portcullis \"${{COMP_WORDS[{at}]}}\" \"${{COMP_WORDS[{at}-1]}}\"; \
+             echo \"${{COMPREPLY[*]}}\""
+        );
+        let mut bash = std::process::Command::new("bash");
+        told_of(bash.current_dir(folder.path()).args(["--norc", "-c", &script])).expect(0).stdout
+    };
+    assert_eq!(complete("portcullis che", 1), "check\n");
+    assert_eq!(complete("portcullis token si", 2), "sign\n");
+    assert_eq!(complete("portcullis run --w", 2), "--watch\n");
+    // What is nobody's verb is not offered.
+    assert_eq!(complete("portcullis exe", 1), "\n");
+}
+
+#[test]
+fn the_manual_page_has_every_verb_and_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = told(folder.path(), &["man"]).expect(0).stdout.replace("\\-", "-");
+    for part in [
+        ".TH portcullis 1",
+        ".SH NAME",
+        "portcullis run",
+        "--watch",
+        "portcullis token sign",
+        "--secret-file",
+        "-H, --header",
+        ".SH FILES",
+        "/etc/portcullis/gateway.toml",
+        ".SH \"EXIT STATUS\"",
+        env!("CARGO_PKG_VERSION"),
+    ] {
+        assert!(page.contains(part), "no {part:?}: {page}");
+    }
+    assert!(!page.contains("portcullis exec"), "{page}");
 }
 
 #[test]

