@@ -30,6 +30,8 @@ mod documents;
 mod documents_security;
 /// SIGTERM: what was begun is finished.
 mod drain;
+/// What becomes of a request, told offline.
+mod explain;
 /// Proxies that ask before they forward.
 mod forward_auth;
 /// What precedes a refusal's body, over both protocols.

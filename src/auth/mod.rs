@@ -93,11 +93,21 @@ pub async fn authenticate(
 ) -> Result<Authenticated, Refusal> {
     let authenticated = remembered_or_verified(set, carrier, resources).await?;
     // After the caches: what they remember was good once.
-    let principal = &authenticated.principal;
-    match resources.revocations.check(principal, resources.clock.wall()) {
-        Ok(()) => Ok(authenticated),
-        Err(cause) => Err(Refusal::new(cause, Some(principal.issuer_name().clone()))),
-    }
+    counts(&authenticated.principal, resources.revocations, resources.clock)?;
+    Ok(authenticated)
+}
+
+/// Whether a principal's token still counts.
+///
+/// # Errors
+/// It is revoked.
+pub fn counts(
+    principal: &Principal,
+    revocations: &Revocations,
+    clock: &Clock,
+) -> Result<(), Refusal> {
+    let checked = revocations.check(principal, clock.wall());
+    checked.map_err(|cause| Refusal::new(cause, Some(principal.issuer_name().clone())))
 }
 
 async fn remembered_or_verified(

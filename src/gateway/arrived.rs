@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 
 use super::exchange::Exchange;
 use super::logout;
-use super::origin::origin;
+use super::origin::Seen;
 use super::reject::Reject;
 use super::state::Gateway;
 use crate::auth::{Guarded, MAX_LOGOUT, Owed, Permit};
@@ -54,7 +54,7 @@ impl<'r> Arrived<'r> {
 }
 
 /// Gives the application the credential as the issuers' settings say; what its answer then owes.
-pub(super) fn hand_over(
+pub(crate) fn hand_over(
     guarded: &Guarded<Proxy>,
     permit: &Permit<'_, Proxy>,
     parts: &mut Parts,
@@ -67,7 +67,7 @@ pub(super) fn hand_over(
 
 /// What the application is told about the principal, signed, where the operator wants that. Boxed:
 /// the future of a request without it grows by a pointer.
-pub(super) fn assertion(
+pub(crate) fn assertion(
     snapshot: &Snapshot,
     permit: &Permit<'_, Proxy>,
     clock: &Clock,
@@ -93,7 +93,8 @@ pub(super) fn context<'a>(
     Forward {
         pools: gateway.pools(),
         spool: snapshot.spool(),
-        origin: origin(exchange, told, host),
+        // The words are borrowed from beside the exchange, which is changed meanwhile.
+        origin: Seen { told, ..exchange.seen() }.origin(host),
         via: snapshot.via(),
         request_id: (snapshot.request_id_header(), id),
         assertion: None,

@@ -18,7 +18,7 @@ use hyper::{Method, Response, StatusCode, Uri, Version};
 
 use super::body::{BodyError, Inner};
 use super::metadata;
-use super::origin::{Original, public};
+use super::origin::Original;
 use super::reject::{CLIENT_GONE, Reject};
 use super::respond::Asker;
 use super::state::{Gateway, Held};
@@ -186,7 +186,7 @@ impl Exchange {
             request_id: self.request_id.to_str().unwrap_or("-"),
             format,
             metadata: self.route().and_then(|route| route.metadata.as_ref()).and_then(|_| {
-                metadata::location(public(self), self.host.as_ref()?, self.uri.path())
+                metadata::location(self.seen().public(), self.host.as_ref()?, self.uri.path())
             }),
         }
     }

@@ -1,6 +1,5 @@
 //! The steps of one exchange, in their order (see the folder's doc).
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -9,28 +8,26 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Request, Response, Uri, Version};
 
 use super::arrived::{Arrived, assertion, context, hand_over};
 use super::body::Inner;
 use super::exchange::{AuthNote, Body, Exchange, finish};
-use super::metadata::{self, Base};
-use super::origin::{Original, public};
+use super::origin::Original;
 use super::reject::Reject;
 use super::respond::respond;
 use super::state::Gateway;
+use super::steps::{self, Lead};
 use super::stream_end::{Bound, bind};
 use super::{limits, local, logout, preflight, tunnel};
 use crate::auth::{self, Guarded, Permit, Policy, Principal};
 use crate::http::authority::Authority;
 use crate::http::cors;
-use crate::http::forwarded::{request_id, told};
-use crate::http::{head, headers, path, upgrade};
+use crate::http::forwarded::request_id;
+use crate::http::{head, upgrade};
 use crate::proxy::{self, Forward, Proxy, Trace};
-use crate::route::Found;
 use crate::server::{ConnectionInfo, RefusedHead};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{Action, ErrorFormat, RoutePlan};
@@ -138,18 +135,14 @@ async fn steps(
     }
     let doubted = take_canonical(exchange, &mut parts)?;
 
-    if let Some(response) = preflight::assertion_keys(&snapshot, &parts) {
-        return Ok(response.map(Inner::from));
-    }
-
     // 3. and 4.
-    let route = match route(exchange, &snapshot, &head.authority, &parts, doubted)? {
+    let route = match route(exchange, &snapshot, &head.authority, &parts, doubted.as_ref())? {
         Routed::Answer(response) => return Ok(response.map(Inner::from)),
         Routed::Route(route) => route,
     };
 
     // 5. to 9.
-    admit(&snapshot, exchange, route, &parts)?;
+    steps::admit(&snapshot, &exchange.seen(), route, &parts.headers)?;
     limits::admit(exchange, route, &parts.headers, gateway.clock())?;
     match &route.action {
         Action::Files(guarded) => serve_file(gateway, exchange, route, guarded, &parts).await,
@@ -177,30 +170,14 @@ fn route<'s>(
     snapshot: &'s Snapshot,
     authority: &Authority,
     parts: &Parts,
-    doubted: Option<Uri>,
+    doubted: Option<&Uri>,
 ) -> Result<Routed<'s>, Reject> {
-    let (listener, path) = (exchange.connection().listener, parts.uri.path());
-    // A preflight's route is the one that it asks about.
-    let (found, asked) = find(snapshot, listener, authority.host(), parts, doubted)?;
-
-    // The listener's redirect, which a route that names this listener wins against.
-    if !matches!(found, Found::Route(index) if snapshot.names_listener(index, listener)) {
-        let (plan, query) = (exchange.listener(), parts.uri.query());
-        let redirect = preflight::redirect(plan, &parts.method, authority, path, query);
-        if let Some(answer) = redirect {
-            return answer.map(Routed::Answer);
-        }
-    }
-    if let Some((metadata, path)) = snapshot.described(&found, listener, authority.host(), path) {
-        let base = Base::of(public(exchange), authority);
-        if let Some(response) = metadata::answer(metadata, &base, path, parts) {
-            return Ok(Routed::Answer(response));
-        }
-    }
-    let index = match found {
-        Found::Route(index) => index,
-        Found::MethodNotAllowed(allow) => return Err(Reject::MethodNotAllowed(allow)),
-        Found::None => return Err(Reject::NoRoute),
+    let listener = exchange.connection().listener;
+    let lead = steps::lead(snapshot, listener, &exchange.seen(), authority, parts, doubted)?;
+    let (index, asked) = match lead {
+        Lead::Answer(_, response) => return Ok(Routed::Answer(response)),
+        Lead::Preflight(index, asked) => (index, Some(asked)),
+        Lead::Route(index) => (index, None),
     };
     exchange.take_route(index, &parts.headers);
     let route = snapshot.route(index).ok_or(Reject::NoRoute)?;
@@ -209,24 +186,6 @@ fn route<'s>(
         return Ok(Routed::Answer(preflight::cors(cors, &asked, &parts.headers)));
     }
     Ok(Routed::Route(route))
-}
-
-/// What the canonical path leads to, and everybody who reads the one as sent, if that is in doubt;
-/// and the method that a preflight asks for.
-fn find(
-    snapshot: &Snapshot,
-    listener: usize,
-    host: &str,
-    parts: &Parts,
-    doubted: Option<Uri>,
-) -> Result<(Found<usize>, Option<Method>), Reject> {
-    let (found, preflight) = snapshot.find_for(listener, host, parts.uri.path(), parts);
-    if let Some(raw) = doubted {
-        let method = preflight.as_ref().unwrap_or(&parts.method);
-        let agreed = snapshot.agree(listener, host, raw.path(), method, &found);
-        agreed.map_err(|_| Reject::Path(path::PathError::Ambiguous))?;
-    }
-    Ok((found, preflight))
 }
 
 async fn serve_file(
@@ -324,20 +283,14 @@ fn served_by_certificate(exchange: &Exchange, authority: &Authority) -> Result<(
     }
 }
 
-/// Hears what a trusted proxy tells, then deletes what only Portcullis may say, on every route,
-/// before anything is decided: a header that a client could smuggle past this line would be
-/// believed by the application (J28, H4, H11).
+/// Hears what a trusted proxy tells, then deletes what only Portcullis may say.
 fn screen(snapshot: &Snapshot, exchange: &mut Exchange, parts: &mut Parts) -> Result<(), Reject> {
-    let peer = exchange.connection().peer.ip();
-    let told = told(&parts.headers, peer, snapshot.trusted_proxies()).map_err(Reject::Head)?;
+    let told = steps::hear(snapshot, exchange.connection().peer.ip(), &parts.headers)?;
     if told.is_some() && snapshot.verifies() {
         exchange.original = Some(Box::new(Original::of(&parts.headers)));
     }
     exchange.told = told.map(Arc::new);
-    let asserted = snapshot.asserted().strip(&mut parts.headers);
-    let (policy, allowed) = snapshot.underscores();
-    let underscored =
-        headers::screen_underscores(&mut parts.headers, policy, allowed).map_err(Reject::Head)?;
+    let (asserted, underscored) = steps::strip(snapshot, &mut parts.headers)?;
     exchange.asserted_dropped = u32::try_from(asserted).unwrap_or(u32::MAX);
     exchange.underscore_dropped = u32::try_from(underscored).unwrap_or(u32::MAX);
     Ok(())
@@ -346,55 +299,10 @@ fn screen(snapshot: &Snapshot, exchange: &mut Exchange, parts: &mut Parts) -> Re
 /// Puts the canonical target in the place of the one that was sent; gives that back if its path has
 /// other readings.
 fn take_canonical(exchange: &mut Exchange, parts: &mut Parts) -> Result<Option<Uri>, Reject> {
-    let (uri, doubtful) = canonical(&parts.uri)?;
+    let (uri, doubtful) = steps::canonical(&parts.uri)?;
     exchange.uri = uri.clone();
     let raw = std::mem::replace(&mut parts.uri, uri);
     Ok(doubtful.then_some(raw))
-}
-
-/// The target in origin form with its canonical path: matched, logged and forwarded alike; and
-/// whether the path has other readings.
-fn canonical(uri: &Uri) -> Result<(Uri, bool), Reject> {
-    let raw = uri.path();
-    let path::Canonical { path, doubtful } = path::canonicalize(raw).map_err(Reject::Path)?;
-    if matches!(path, Cow::Borrowed(_)) && uri.authority().is_none() {
-        return Ok((uri.clone(), doubtful));
-    }
-    let target = match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path.into_owned(),
-    };
-    let target =
-        PathAndQuery::try_from(target).map_err(|_| Reject::Path(path::PathError::Control))?;
-    Ok((Uri::from(target), doubtful))
-}
-
-/// What the head alone can refuse costs no upload, no `100 Continue` and no upstream.
-fn admit(
-    snapshot: &Snapshot,
-    exchange: &Exchange,
-    route: &RoutePlan,
-    parts: &Parts,
-) -> Result<(), Reject> {
-    if snapshot.via().seen_in(&parts.headers) {
-        return Err(Reject::Loop);
-    }
-    match route.action {
-        // Whoever asks names the address that bad tokens are counted for, and gets to hear whose
-        // the good ones are. A body is the original request's, and is not read.
-        Action::Verify(_) if exchange.told.is_none() => Err(Reject::AddressNotAllowed),
-        Action::Verify(_) => Ok(()),
-        Action::Files(_) | Action::Proxy(_) if declared(parts) > route.max_body => {
-            Err(Reject::BodyTooLarge)
-        }
-        Action::Files(_) | Action::Proxy(_) => Ok(()),
-    }
-}
-
-/// The length that the head says the body has.
-fn declared(parts: &Parts) -> u64 {
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 /// A token becomes a principal, or a refusal; a public route looks at none.

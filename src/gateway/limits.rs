@@ -1,5 +1,5 @@
-//! Who may come in at all, and how often: before authentication by address and header, after
-//! authorization by claim.
+//! How often who may come in: before authentication by address and header, after authorization by
+//! claim.
 //!
 //! Before, so that a flood of bad requests costs nobody's signature; after, so that nobody spends
 //! from the account of a token that is not theirs. What a request says decides only between
@@ -17,18 +17,13 @@ use crate::limit::{Account, Wait};
 use crate::snapshot::plan::{LimitBy, RateLimit, RoutePlan};
 use crate::telemetry::labels::RateLimitResult;
 
-/// Step 5: the address, and the limits that need no principal.
+/// Step 5: the limits that need no principal.
 pub(super) fn admit(
     exchange: &mut Exchange,
     route: &RoutePlan,
     headers: &HeaderMap,
     clock: &Clock,
 ) -> Result<(), Reject> {
-    if let Some(allowed) = &route.allow_ips
-        && !exchange.client().is_some_and(|client| allowed.contains(client))
-    {
-        return Err(Reject::AddressNotAllowed);
-    }
     for limit in &route.limits {
         let account = match &limit.by {
             LimitBy::Claim(_) => continue,

@@ -14,7 +14,7 @@ use crate::snapshot::plan::Verify;
 /// The identity headers are the principal's and nobody else's: those that came with the question
 /// were deleted before the route was known. A claim that is absent makes no header, so the proxy
 /// has to delete the client's own copy; docs/forward-auth.md says how each of them does.
-pub(super) fn verify(permit: &Permit<'_, Verify>) -> Response<Bytes> {
+pub(crate) fn verify(permit: &Permit<'_, Verify>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     for (name, value) in permit.principal().iter().flat_map(|principal| principal.identity()) {

@@ -14,7 +14,8 @@
 //! 9. Serve: a file, the upstream's answer, a WebSocket (`tunnel`), or our own word (`local`).
 //! 10. Any refusal or failure is answered by `respond`, the only maker of error responses.
 //!
-//! `handle` is that list as code.
+//! `handle` is that list as code; what of it a head alone decides is in `steps`, which `explain`
+//! asks too.
 
 mod arrived;
 mod body;
@@ -29,10 +30,14 @@ mod preflight;
 mod reject;
 mod respond;
 mod state;
+pub(crate) mod steps;
 mod stream_end;
 mod tunnel;
 
+pub(crate) use arrived::{assertion, hand_over};
 pub use body::BodyError;
 pub use exchange::Body;
+pub(crate) use local::verify as verify_answer;
+pub(crate) use origin::Seen;
 pub use reject::{RateLimited, Reject};
 pub use state::Gateway;

@@ -37,20 +37,73 @@ impl Original {
     }
 }
 
-impl Exchange {
+/// Who asks, by which way, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    /// The other end of the connection; `None` on a unix socket.
+    pub(crate) peer: Option<IpAddr>,
+    /// What a trusted proxy tells.
+    pub(crate) told: Option<&'a Told>,
+    /// The connection's.
+    pub(crate) scheme: Scheme,
+    /// The listener's.
+    pub(crate) public_port: u16,
+}
+
+impl<'a> Seen<'a> {
     /// Who asks: the peer, or whom trusted proxies name. `None` if nobody knows: for decisions
     /// about who may come in.
-    pub(super) fn client(&self) -> Option<IpAddr> {
-        match &self.told {
-            None => self.connection().peer.ip(),
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        match self.told {
+            None => self.peer,
             Some(told) => told.client,
         }
     }
 
     /// Who asks, or else the hop that could not say: to whose account it goes. `None` on a unix
     /// socket where nobody was named.
+    fn account(&self) -> Option<IpAddr> {
+        self.client().or_else(|| self.told?.hops.first().copied())
+    }
+
+    /// Scheme and port as the client knows them: the listener's own, or what trusted proxies tell
+    /// of theirs.
+    pub(crate) fn public(&self) -> (Scheme, u16) {
+        let Some(told) = self.told else { return (self.scheme, self.public_port) };
+        let port = match (told.port, told.scheme) {
+            (Some(port), _) => port,
+            (None, Some(other)) if other != self.scheme => other.default_port(),
+            (None, Some(_) | None) => self.public_port,
+        };
+        (told.scheme.unwrap_or(self.scheme), port)
+    }
+
+    /// What the application is told.
+    pub(crate) fn origin(&self, host: &'a HeaderValue) -> Origin<'a> {
+        let (scheme, port) = self.public();
+        Origin {
+            client: self.client(),
+            hops: self.told.map_or(&[], |told| &told.hops),
+            scheme,
+            host,
+            port,
+        }
+    }
+}
+
+impl Exchange {
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen {
+            peer: self.connection().peer.ip(),
+            told: self.told.as_deref(),
+            scheme: self.scheme(),
+            public_port: self.listener().public_port,
+        }
+    }
+
+    /// See [`Seen::account`].
     pub(super) fn account(&self) -> Option<IpAddr> {
-        self.client().or_else(|| self.told.as_ref()?.hops.first().copied())
+        self.seen().account()
     }
 
     /// The request as far as it may carry a token.
@@ -58,7 +111,7 @@ impl Exchange {
         let route = self.route();
         Carrier {
             parts,
-            scheme: public(self).0,
+            scheme: self.seen().public().0,
             host: self.host.as_ref(),
             cors: route.and_then(|route| route.cors.as_deref()),
             is_question: route.is_some_and(|route| matches!(route.action, Action::Verify(_))),
@@ -76,34 +129,5 @@ impl Exchange {
                 uri: original.uri.as_ref().map(HeaderValue::as_bytes),
             }),
         }
-    }
-}
-
-/// Scheme and port as the client knows them: the listener's own, or what trusted proxies tell of
-/// theirs.
-pub(super) fn public(exchange: &Exchange) -> (Scheme, u16) {
-    let scheme = exchange.scheme();
-    let Some(told) = &exchange.told else { return (scheme, exchange.listener().public_port) };
-    let port = match (told.port, told.scheme) {
-        (Some(port), _) => port,
-        (None, Some(other)) if other != scheme => other.default_port(),
-        (None, Some(_) | None) => exchange.listener().public_port,
-    };
-    (told.scheme.unwrap_or(scheme), port)
-}
-
-/// What the application is told.
-pub(super) fn origin<'a>(
-    exchange: &Exchange,
-    told: Option<&'a Told>,
-    host: &'a HeaderValue,
-) -> Origin<'a> {
-    let (scheme, port) = public(exchange);
-    Origin {
-        client: exchange.client(),
-        hops: told.map_or(&[], |told| &told.hops),
-        scheme,
-        host,
-        port,
     }
 }

@@ -100,6 +100,11 @@ impl Reject {
         }
     }
 
+    /// The status that answers it.
+    pub fn status(&self) -> StatusCode {
+        status(self.reason())
+    }
+
     /// Whether an HTTP/1 connection has to end with the answer: a head with two readings may be
     /// followed by bytes with two readings (H1), and of a body that was given up the rest is still
     /// to come.

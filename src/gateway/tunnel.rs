@@ -20,6 +20,7 @@ use super::exchange::Exchange;
 use super::handle::permit;
 use super::reject::Reject;
 use super::state::Gateway;
+use super::steps;
 use super::stream_end::{Bound, bind};
 use crate::auth::{Guarded, Owed};
 use crate::http::cors;
@@ -47,9 +48,7 @@ pub(super) async fn open(
 ) -> Result<Response<Inner>, Reject> {
     let Arrived { mut parts, body, host, .. } = arrived;
     let permit = permit(gateway, exchange, route, guarded, &parts).await?;
-    if !route.websocket {
-        return Err(Reject::WebSocketOff);
-    }
+    steps::switches(route, &parts)?;
     let owed = hand_over(guarded, &permit, &mut parts);
     // hyper leaves it with every request that has `Upgrade`.
     let client = parts.extensions.remove::<OnUpgrade>().ok_or(Reject::Internal)?;

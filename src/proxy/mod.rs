@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use crate::auth::Permit;
@@ -96,6 +97,19 @@ pub async fn forward(
     trace: &mut Trace,
 ) -> Result<Response<Body>, Failure> {
     forward::run(&permit, request, &ctx, trace).await
+}
+
+/// The head that [`forward()`] would send, but for its framing, which the body decides.
+///
+/// # Errors
+/// The request can't be forwarded.
+pub fn head(
+    permit: &Permit<'_, Proxy>,
+    mut parts: Parts,
+    ctx: &Forward<'_>,
+) -> Result<Vec<u8>, Failure> {
+    let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
+    request::begin_head(&mut parts, identity, ctx).map(|(head, _)| head)
 }
 
 /// What came of a request to switch to WebSocket.

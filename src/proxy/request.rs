@@ -38,13 +38,7 @@ pub(super) async fn prepare(
     ctx: &Forward<'_>,
 ) -> Result<Prepared, Failure> {
     let (mut parts, body) = request.into_parts();
-    join_cookies(&mut parts.headers);
-    let trailers = wants_trailers(&parts.headers);
-    let mut head = write_head(&parts, identity, ctx)?;
-    if trailers {
-        // RFC 9110 section 10.1.4.
-        head.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
-    }
+    let (mut head, trailers) = begin_head(&mut parts, identity, ctx)?;
     let (body, length) = frame(body, kind, ctx.spool).await?;
     write_framing(&mut head, length, &parts);
     head.extend_from_slice(b"\r\n");
@@ -55,6 +49,22 @@ pub(super) async fn prepare(
         repeatable,
         trailers,
     })
+}
+
+/// The head of a request but for its framing, and whether the client takes trailers.
+pub(super) fn begin_head(
+    parts: &mut Parts,
+    identity: &[(HeaderName, HeaderValue)],
+    ctx: &Forward<'_>,
+) -> Result<(Vec<u8>, bool), Failure> {
+    join_cookies(&mut parts.headers);
+    let trailers = wants_trailers(&parts.headers);
+    let mut head = write_head(parts, identity, ctx)?;
+    if trailers {
+        // RFC 9110 section 10.1.4.
+        head.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
+    Ok((head, trailers))
 }
 
 /// Writes the head of a request that asks to switch to WebSocket; it has no body.

@@ -91,6 +91,11 @@ impl Certificates {
         }
     }
 
+    /// The certificates of which a client that names this host gets one, by its algorithms.
+    pub fn chosen(&self, name: Option<&str>) -> Vec<&Certificate> {
+        self.candidates(name).iter().filter_map(|&index| self.entries.get(index)).collect()
+    }
+
     /// Whether a client that names this host gets a certificate at all.
     pub fn serves(&self, name: Option<&str>) -> bool {
         !self.candidates(name).is_empty()

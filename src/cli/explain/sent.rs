@@ -1,0 +1,123 @@
+//! What is sent on to an application: its endpoints, and the head as it would be written.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+
+use super::action::{pages, verb};
+use super::{Arrived, End, Story, at, because, note, tell};
+use crate::auth::{Guarded, Permit};
+use crate::gateway::{Reject, assertion, hand_over, steps};
+use crate::http::forwarded::request_id;
+use crate::proxy::{self, Forward, Pools, Proxy};
+use crate::snapshot::plan::RoutePlan;
+use crate::upstream::{Balance, Kind, Upstream};
+
+pub(super) fn proxied(
+    story: &Story<'_>,
+    route: &RoutePlan,
+    guarded: &Guarded<Proxy>,
+    permit: &Permit<'_, Proxy>,
+    arrived: &Arrived<'_>,
+) -> Result<String, End> {
+    let switches = steps::switches(route, &arrived.parts)
+        .map_err(|reject| because("websocket", "the route does not switch to it")(reject))?;
+    tell("action", &format!("{} {}", verb(&route.action), route.to));
+    if switches {
+        tell("websocket", &"is switched to, if the application does");
+    }
+    let upstream = &permit.action().upstream;
+    body(route, upstream);
+    endpoints(upstream);
+    pages(route, &arrived.parts.headers);
+    head(story, guarded, permit, arrived)?;
+    Ok(format!("what {} answers", route.to))
+}
+
+fn body(route: &RoutePlan, upstream: &Upstream) {
+    let is_gathered = upstream.kind() == Kind::Wsgi;
+    let way = match is_gathered {
+        true => "gathered first if its length is not known",
+        false => "passed on as it comes",
+    };
+    tell("body", &format!("at most {} bytes, {way}", route.max_body));
+}
+
+fn endpoints(upstream: &Upstream) {
+    let labels: Vec<_> = upstream.endpoints().iter().map(|one| one.label()).collect();
+    let how = match upstream.balance() {
+        _ if labels.len() == 1 => "",
+        Balance::LeastRequests => " (the less busy of two at random)",
+        Balance::RoundRobin => " (one after the other)",
+    };
+    tell("endpoints", &format!("{}{how}", labels.join(", ")));
+    let times = upstream.timeouts();
+    tell(
+        "timeouts",
+        &format!(
+            "connect {:?}, response {:?}, read {:?}",
+            times.connect, times.response, times.read
+        ),
+    );
+}
+
+/// The head that the application gets, line by line: `+` is Portcullis' own, `-` ends here.
+fn head(
+    story: &Story<'_>,
+    guarded: &Guarded<Proxy>,
+    permit: &Permit<'_, Proxy>,
+    arrived: &Arrived<'_>,
+) -> Result<(), End> {
+    let mut parts = arrived.parts.clone();
+    let _owed = hand_over(guarded, permit, &mut parts);
+    let signed = assertion(story.snapshot, permit, story.clock).map_err(at("assertion"))?;
+    let id = request_id();
+    let pools = Arc::new(Pools::new(NonZeroUsize::MIN));
+    let ctx = Forward {
+        pools: &pools,
+        spool: story.snapshot.spool(),
+        origin: arrived.seen.origin(&arrived.host),
+        via: story.snapshot.via(),
+        request_id: (story.snapshot.request_id_header(), &id),
+        assertion: signed.as_deref().map(|(name, value)| (name, value)),
+        clock: story.clock,
+    };
+    let head =
+        proxy::head(permit, parts, &ctx).map_err(|failure| at("head")(Reject::Proxy(failure)))?;
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let mut lines = head.lines();
+    tell("sends on", &lines.next().unwrap_or_default());
+    let mut names = BTreeSet::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        names.insert(name.to_owned());
+        let is_new = !arrived.parts.headers.get_all(name).iter().any(|sent| sent == value);
+        let shown = match () {
+            () if name == "via" => "(what it had, and this gateway)",
+            () if name == story.snapshot.request_id_header().as_str() => "(one of its own)",
+            () if ctx.assertion.is_some_and(|(own, _)| own.as_str() == name) => "(signed here)",
+            () if is_secret(name, value, arrived) => "(the client's)",
+            () => value,
+        };
+        note(&format!("{} {name}: {shown}", if is_new { '+' } else { ' ' }));
+    }
+    for name in ends_here(arrived.sent, &names) {
+        note(&format!("- {name}"));
+    }
+    Ok(())
+}
+
+/// What nobody needs to see again.
+fn is_secret(name: &str, value: &str, arrived: &Arrived<'_>) -> bool {
+    [AUTHORIZATION, COOKIE].iter().any(|secret| secret.as_str() == name)
+        || arrived.token.is_some_and(|token| value.contains(token))
+        || arrived.sent.headers.get(name).is_some_and(HeaderValue::is_sensitive)
+}
+
+/// The names that go no further. What frames the body is written with it.
+fn ends_here<'p>(sent: &'p Parts, names: &BTreeSet<String>) -> BTreeSet<&'p str> {
+    let sent = sent.headers.keys().filter(|name| **name != CONTENT_LENGTH);
+    sent.map(HeaderName::as_str).filter(|name| !names.contains(*name)).collect()
+}
