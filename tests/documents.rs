@@ -62,7 +62,7 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 fn furnished() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     told(folder.path(), &["init"]).expect(0);
-    for place in ["static", "examples/demo/static"] {
+    for place in ["static", "examples/demo/static", "public/static", "media", "private"] {
         fs::create_dir_all(folder.path().join(place)).unwrap();
     }
     folder

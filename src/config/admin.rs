@@ -13,6 +13,9 @@ table! {
         token_bytes: Size, default("128MiB"), limits("0B", "1TiB");
         /// How long a verified token is kept at most.
         max_age: Duration, default("5m"), limits("0s", "1h");
+        /// Memory for small static files (up to 256 KiB each). A change of a file is seen after a
+        /// second at most.
+        files: Size, default("64MiB"), limits("0B", "1TiB");
     }
 }
 

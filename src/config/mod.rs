@@ -30,6 +30,7 @@ mod route;
 mod scalar;
 mod schema;
 mod server;
+mod static_files;
 mod token;
 mod unsupported;
 mod upstream;
@@ -54,6 +55,7 @@ pub use schema::schema;
 pub use server::{
     Assertion, AssertionAlgorithm, Folder, MaxHeaders, Server, Spool, Underscores, Workers,
 };
+pub use static_files::Coding;
 pub use token::{TokenPlace, TokenUpstream};
 pub use upstream::{Balance, Kind, OrNone, Upstream, UpstreamTls};
 

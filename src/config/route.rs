@@ -9,7 +9,7 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{Cors, RateLimits, RequireTable, Size, Spanned, UpstreamRef};
+use super::{Coding, Cors, RateLimits, RequireTable, Size, Spanned, UpstreamRef};
 
 table! {
     /// What is allowed, and what then happens. A route wins over another if it is at least as
@@ -77,6 +77,15 @@ table! {
         cache_control: CacheControl, default("auto");
         /// What stands for a folder.
         index: Vec<String>, default(["index.html"]);
+        /// Files encoded beforehand, beside their originals: the smallest of those that the client
+        /// likes best is sent, if it is not older than its original.
+        precompressed: Option<Spanned<Vec<Coding>>>, optional("`[\"br\", \"zstd\", \"gzip\"]`; none with `media`");
+        /// Whether a folder without an index shows what is in it.
+        listing: Spanned<bool>, default(false);
+        /// The folder holds what users uploaded: browsers run none of it (Content-Security-Policy:
+        /// sandbox), what they might run is for saving (Content-Disposition: attachment), and
+        /// there is no index.
+        media: Spanned<bool>, default(false);
         /// The file for paths that name none, for requests that accept text/html and name no file
         /// extension.
         fallback: Option<Spanned<String>>, optional("404");

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 
 use super::issuers::Issuers;
 use super::listeners::{self, ListenerSpec};
@@ -15,7 +15,7 @@ use super::metadata::is_well_known;
 use super::plan::{Action, Destination, ErrorFormat, ResourceMetadata, RoutePlan, Verify};
 use super::upstreams::Upstreams;
 use super::{
-    Revoked, Snapshot, assertion, check, issuers, revocations, revoke_on, routes, state_dir,
+    Revoked, Snapshot, assertion, check, files, issuers, revocations, revoke_on, routes, state_dir,
 };
 use crate::auth::{ErrorStyle, Guarded, Issuer, Policy, Revocations};
 use crate::clock::Clock;
@@ -27,9 +27,9 @@ use crate::http::forwarded::{Via, request_id};
 use crate::keys::KeySet;
 use crate::limit::Limiter;
 use crate::proxy::Proxy;
-use crate::route::{Matcher, PathPattern, Table};
+use crate::route::{Matcher, Table};
 use crate::state_dir::StateDir;
-use crate::static_files::{self, Files, FilesError};
+use crate::static_files::Cache;
 use crate::telemetry::ids::IssuerId;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
@@ -82,6 +82,7 @@ pub fn compile(
         state_dir: None,
         key_sets: Vec::new(),
         limiters: Vec::new(),
+        files: Cache::new(loaded.config.cache.files.bytes()),
         diagnostics: Vec::new(),
     };
     compiling.slots = listeners::slots(&compiling);
@@ -115,6 +116,8 @@ pub(super) struct Compiling<'a> {
     pub(super) key_sets: Vec<(String, u64, Arc<KeySet>)>,
     /// As `key_sets`.
     pub(super) limiters: Vec<(u64, Arc<Limiter>)>,
+    /// Where this snapshot's folders keep small files; the next one's read them anew.
+    pub(super) files: Option<Arc<Cache>>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -241,7 +244,7 @@ impl Compiling<'_> {
                 (Action::Verify(Guarded::new(policy?, Verify)), None, "verify".to_owned())
             }
             None => {
-                let files = self.files(at, route, matcher?)?;
+                let files = files::compile(self, at, route, matcher?)?;
                 let to = route.static_root.as_ref()?.value.display().to_string();
                 (Action::Files(Guarded::new(policy?, files)), None, to)
             }
@@ -295,70 +298,10 @@ impl Compiling<'_> {
         Some(Policy::Token { issuers: issuers?, require: require? })
     }
 
-    fn files(&mut self, at: usize, route: &Route, matcher: &Matcher) -> Option<Files> {
-        let root = route.static_root.as_ref()?;
-        let settings = static_files::Settings {
-            folder: root.value.clone(),
-            prefix: served_prefix(&matcher.path).to_owned(),
-            index: route.index.clone(),
-            fallback: route.fallback.as_ref().map(|fallback| fallback.value.clone()),
-            cache_control: match &route.cache_control {
-                config::CacheControl::Auto => static_files::CacheControl::Auto,
-                config::CacheControl::Text(text) => self.cache_control(at, route, text)?,
-            },
-        };
-        match Files::open(settings, self.surroundings.clock.clone()) {
-            Ok(files) => Some(files),
-            Err(error) => {
-                let (span, message) = match (&error, &route.fallback) {
-                    (FilesError::Folder { error, .. }, _) => {
-                        let folder = self.shown(root);
-                        (&root.span, format!("the folder {folder} can't be opened: {error}"))
-                    }
-                    (FilesError::BadFallback(_), Some(fallback)) => {
-                        (&fallback.span, "`fallback` is not a path below the folder".to_owned())
-                    }
-                    (FilesError::BadFallback(_) | FilesError::BadIndex(_), _) => {
-                        (&route.span, "`index` holds what is not a file name".to_owned())
-                    }
-                };
-                let place = format!("route[{at}].static");
-                self.report(Diagnostic::error(span.clone(), message).path(place));
-                None
-            }
-        }
-    }
-
-    fn cache_control(
-        &mut self,
-        at: usize,
-        route: &Route,
-        text: &str,
-    ) -> Option<static_files::CacheControl> {
-        match HeaderValue::from_str(text) {
-            Ok(value) => Some(static_files::CacheControl::Fixed(value)),
-            Err(_) => {
-                self.report(
-                    Diagnostic::error(route.span.clone(), "not a value that a header can hold")
-                        .path(format!("route[{at}].cache_control")),
-                );
-                None
-            }
-        }
-    }
-
     /// The slots of the listeners that a route names.
     fn named(&self, route: &Route) -> Vec<usize> {
         let names = route.listeners.iter().flatten();
         names.filter_map(|name| self.listener_slot(&name.value)).collect()
-    }
-}
-
-/// What of a request's path stands for the folder: an exact pattern names a file in it.
-fn served_prefix(pattern: &PathPattern) -> &str {
-    match pattern {
-        PathPattern::Prefix(base) => base,
-        PathPattern::Exact(path) => path.rsplit_once('/').map_or("", |(above, _)| above),
     }
 }
 

@@ -9,6 +9,7 @@
 mod assertion;
 pub mod check;
 pub mod compile;
+mod files;
 mod fingerprint;
 mod issuers;
 mod limits;

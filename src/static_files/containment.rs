@@ -10,7 +10,7 @@
 //! or a sandbox forbids it, names are walked component by component with `O_NOFOLLOW`, and every
 //! link is refused.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -49,6 +49,43 @@ pub(super) enum Entry {
 pub(super) struct Opened {
     pub(super) file: File,
     pub(super) stamp: Stamp,
+    pub(super) identity: Identity,
+}
+
+/// What tells one file's state from every other that may follow under its name: unlike times of
+/// modification, which archives and deployments set as they like, these are the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    changed: i64,
+    changed_nanoseconds: i64,
+    size: u64,
+}
+
+impl Identity {
+    /// When the file was last changed, in milliseconds since 1970.
+    pub(super) fn changed_millis(&self) -> u64 {
+        let millis = self.changed.saturating_mul(1_000);
+        u64::try_from(millis.saturating_add(self.changed_nanoseconds / 1_000_000)).unwrap_or(0)
+    }
+}
+
+impl Opened {
+    /// Whether the file is still in the state in which it was opened. Blocks.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| identity(&metadata) == self.identity)
+    }
+}
+
+fn identity(metadata: &Metadata) -> Identity {
+    Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        changed: metadata.ctime(),
+        changed_nanoseconds: metadata.ctime_nsec(),
+        size: metadata.size(),
+    }
 }
 
 impl Root {
@@ -80,6 +117,26 @@ impl Root {
             Err(error) if is_absence(error) => Ok(Entry::Absent),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The names in a directory, at most `most` of them, in no order.
+    ///
+    /// # Errors
+    /// It is no directory, or cannot be read.
+    pub(super) fn names(&self, directory: &RelativePath, most: usize) -> io::Result<Vec<Vec<u8>>> {
+        let handle = match self.way {
+            Way::Beneath => self.open_beneath(directory),
+            Way::Walk => self.open_walking(directory),
+        }?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&handle)?.take(most) {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                names.push(name.to_vec());
+            }
+        }
+        Ok(names)
     }
 
     /// Whether this kernel lets links be followed safely.
@@ -120,7 +177,7 @@ fn classify(file: File) -> io::Result<Entry> {
             nanoseconds: metadata.mtime_nsec(),
             size: metadata.size(),
         };
-        Entry::File(Opened { file, stamp })
+        Entry::File(Opened { file, stamp, identity: identity(&metadata) })
     } else if metadata.is_dir() {
         Entry::Directory
     } else {
@@ -184,6 +241,12 @@ impl RelativePath {
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The name beside this one that ends with a dot and `extension` besides.
+    pub(super) fn with_extension(&self, extension: &str) -> Self {
+        let dot = if self.0.is_empty() { "" } else { "." };
+        Self([&self.0, dot.as_bytes(), extension.as_bytes()].concat())
     }
 
     /// The last component; empty for the directory itself.

@@ -7,12 +7,15 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::HeaderValue;
 
+use super::cache::Cache;
 use super::containment::{RelativePath, Root};
 use super::manifest::Manifest;
 use crate::clock::Clock;
+use crate::http::Coding;
 
 /// A folder, opened and ready to be served. Cheap to clone; clones are the same folder.
 #[derive(Clone, Debug)]
@@ -33,6 +36,15 @@ pub struct Settings {
     pub fallback: Option<String>,
     /// What clients are told to keep, and how long.
     pub cache_control: CacheControl,
+    /// The codings of files that lie beside theirs, encoded beforehand.
+    pub precompressed: Vec<Coding>,
+    /// Whether strangers put the files there. Nothing among them then speaks for the site: no index,
+    /// no manifest, no file that claims to be another one's encoding; and no browser runs them.
+    pub media: bool,
+    /// Whether directories without an index show what is in them.
+    pub listing: bool,
+    /// Where small files are kept.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// Where the `Cache-Control` of a reply comes from.
@@ -48,13 +60,19 @@ pub enum CacheControl {
 
 #[derive(Debug)]
 pub(super) struct Folder {
+    /// What tells it from every other folder, before and after a reload.
+    pub(super) id: u64,
     pub(super) root: Root,
     pub(super) path: PathBuf,
     pub(super) prefix: String,
     pub(super) index: Vec<String>,
     pub(super) fallback: Option<RelativePath>,
     pub(super) cache_control: CacheControl,
-    pub(super) manifest: Manifest,
+    pub(super) precompressed: Vec<Coding>,
+    pub(super) media: bool,
+    pub(super) listing: bool,
+    pub(super) cache: Option<Arc<Cache>>,
+    manifest: Manifest,
     pub(super) clock: Clock,
 }
 
@@ -64,7 +82,7 @@ impl Files {
     /// # Errors
     /// The folder cannot be opened, or a name in the settings is not one below it.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, FilesError> {
-        let Settings { folder: path, prefix, index, fallback, cache_control } = settings;
+        let Settings { folder: path, prefix, index, fallback, cache_control, .. } = settings;
         if let Some(name) = index.iter().find(|name| !is_component(name)) {
             return Err(FilesError::BadIndex(name.clone()));
         }
@@ -77,13 +95,19 @@ impl Files {
         };
         let manifest = Manifest::open(&root, &path, clock.clone());
         let prefix = prefix.trim_end_matches('/').to_owned();
+        let media = settings.media;
         Ok(Self(Arc::new(Folder {
+            id: FOLDERS.fetch_add(1, Ordering::Relaxed),
             root,
             path,
             prefix,
-            index,
+            index: if media { Vec::new() } else { index },
             fallback,
             cache_control,
+            precompressed: if media { Vec::new() } else { settings.precompressed },
+            media,
+            listing: settings.listing,
+            cache: settings.cache,
             manifest,
             clock,
         })))
@@ -94,6 +118,9 @@ impl Files {
     }
 }
 
+/// Folders opened so far.
+static FOLDERS: AtomicU64 = AtomicU64::new(0);
+
 fn is_component(name: &str) -> bool {
     RelativePath::default().join(name.as_bytes()).is_some()
 }
@@ -101,7 +128,7 @@ fn is_component(name: &str) -> bool {
 impl Folder {
     /// Whether `name` is listed in the folder's manifest. Blocks.
     pub(super) fn lists(&self, name: &RelativePath) -> bool {
-        self.manifest.lists(&self.root, &self.path, name)
+        !self.media && self.manifest.lists(&self.root, &self.path, name)
     }
 }
 

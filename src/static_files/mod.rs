@@ -2,22 +2,28 @@
 //!
 //! 1. the method: GET and HEAD read, OPTIONS tells so, the rest is refused ([`serve`])
 //! 2. the canonical path becomes a name below the folder, or nothing (`resolve`)
-//! 3. the name is opened below the folder's handle, and nowhere else (`containment`)
-//! 4. a directory leads to its index, what is missing to the fallback page (`resolve`)
-//! 5. conditions and range decide what of the file is sent (`validators`, `range`)
-//! 6. the head is made (`reply`), the bytes follow in chunks (`body`)
+//! 3. what is known of it is in memory (`cache`): then step 6 is next, and nothing blocks
+//! 4. the name is opened below the folder's handle, and nowhere else (`containment`)
+//! 5. a directory leads to its index, what is missing to the fallback page (`resolve`); a file has
+//!    representations, plain and encoded (`asset`)
+//! 6. the client's encoding, conditions and ranges decide what is sent (`validators`, `range`)
+//! 7. the head is made (`reply`), the bytes follow, at once or in chunks (`body`)
 //!
-//! Steps 3 to 6 run on a blocking thread: no file is opened, looked at or read on a worker's own.
+//! Steps 4 to 7 run on a blocking thread: no file is opened, looked at or read on a worker's own.
 //!
 //! Trusts the operator's settings and the folder's content. Trusts nothing of the request beyond
 //! its having been authorized: the folder comes out of the permit. Refuses names that begin with a
 //! dot (but `.well-known` at the top), names that look like backups, keys or sources, everything
 //! that is not a regular file, and symbolic links that lead out of the folder.
 
+mod asset;
 mod body;
+mod cache;
 mod containment;
 mod folder;
+mod listing;
 mod manifest;
+mod media_type;
 mod range;
 mod reply;
 mod resolve;
@@ -34,12 +40,19 @@ use hyper::header::HeaderMap;
 use hyper::{Method, Response};
 
 pub use body::Body;
+pub use cache::Cache;
 pub use folder::{CacheControl, Files, FilesError, Settings};
 pub use reply::ALLOW;
 
-use crate::auth::Permit;
-use resolve::Wanted;
+use asset::{By, Loaded};
+use body::Content;
+use folder::Folder;
+use reply::{Audience, Form};
+use resolve::{Found, Wanted};
 use validators::Conditions;
+
+use crate::auth::Permit;
+use crate::http::Accepted;
 
 /// What of a request matters to a folder.
 #[derive(Clone, Copy, Debug)]
@@ -68,21 +81,77 @@ pub async fn serve(permit: Permit<'_, Files>, ask: Ask<'_>) -> Result<Response<B
         Method::OPTIONS => return Ok(reply::options()),
         _ => return Err(Refusal::MethodNotAllowed),
     };
-    let folder = Arc::clone(permit.action().folder());
-    let wanted = Wanted::new(&folder, ask).ok_or(Refusal::NotFound)?;
-    let conditions = Conditions::new(ask.headers, head);
-    let audience = match permit.principal() {
-        Some(_) => reply::Audience::Principal,
-        None => reply::Audience::Public,
+    let folder = permit.action().folder();
+    let form = Form {
+        head,
+        audience: match permit.principal() {
+            Some(_) => Audience::Principal,
+            None => Audience::Public,
+        },
+        accepted: Accepted::of(ask.headers),
+        conditions: Conditions::new(ask.headers, head),
     };
-    let answer = move || {
-        let found = resolve::find(&folder, &wanted).map_err(Refusal::Io)?;
-        reply::answer(&folder, wanted, found, &conditions, reply::Form { head, audience })
-    };
-    match tokio::task::spawn_blocking(answer).await {
+    if let Some(reply) = known(folder, &ask, &form) {
+        return Ok(reply);
+    }
+    let wanted = Wanted::new(folder, ask).ok_or(Refusal::NotFound)?;
+    let folder = Arc::clone(folder);
+    match tokio::task::spawn_blocking(move || look(&folder, wanted, &form)).await {
         Ok(answer) => answer,
         Err(stopped) => Err(Refusal::Io(io::Error::other(stopped))),
     }
+}
+
+/// The reply from memory alone.
+fn known(folder: &Folder, ask: &Ask<'_>, form: &Form) -> Option<Response<Body>> {
+    let cache = folder.cache.as_ref()?;
+    let below = resolve::below(folder, ask.path)?;
+    let decoded;
+    let key = if memchr::memchr(b'%', below.as_bytes()).is_none() {
+        below.as_bytes()
+    } else {
+        decoded = Wanted::new(folder, *ask)?.key();
+        &decoded
+    };
+    let asset = cache.find(folder.id, key, folder.clock.wall())?;
+    let chosen = asset.choose(form.accepted);
+    let bytes = chosen.kept.clone()?;
+    reply::send(folder, &asset, chosen, form, || Ok(Content::Memory(bytes))).ok()
+}
+
+/// The reply from the files. Blocks.
+fn look(folder: &Folder, wanted: Wanted, form: &Form) -> Result<Response<Body>, Refusal> {
+    let found = resolve::find(folder, &wanted).map_err(Refusal::Io)?;
+    let cache = folder.cache.as_ref();
+    let (name, by, opened) = match found {
+        Found::File { name, by, opened } => (name, by, opened),
+        Found::Listing => {
+            let page = listing::page(folder, &wanted.name).map_err(Refusal::Io)?;
+            return Ok(reply::listing(page, form));
+        }
+        Found::Missing | Found::Redirect => {
+            if let Some(cache) = cache {
+                cache.forget(folder.id, &wanted.key());
+            }
+            let directory = matches!(found, Found::Redirect);
+            let redirect = directory.then(|| reply::redirect(folder, wanted, form));
+            return redirect.ok_or(Refusal::NotFound);
+        }
+    };
+    let loaded = Loaded::new(folder, &name, by, opened);
+    let (asset, files) = match cache {
+        // What is missing has as many names as anybody likes.
+        Some(cache) if by != By::Fallback => {
+            cache.keep(folder.id, wanted.key(), loaded, folder.clock.wall())
+        }
+        Some(_) | None => (Arc::new(loaded.asset), loaded.files),
+    };
+    let chosen = asset.choose(form.accepted);
+    let content = || {
+        let content = asset::content(&asset, files, chosen.coding);
+        content.ok_or_else(|| io::Error::other("not one of its representations"))
+    };
+    reply::send(folder, &asset, chosen, form, content).map_err(Refusal::Io)
 }
 
 /// Why a folder has no reply of its own.

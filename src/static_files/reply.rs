@@ -1,27 +1,34 @@
 //! The heads of a folder's replies: status, validators, type, caching.
 //!
-//! Owns every status code of this module. The type comes from the name by a table built in, never
-//! from the system's, so that every machine answers alike; `nosniff` goes with every reply.
+//! Owns every status code of this module. `nosniff` goes with every reply.
 
+use std::io;
+
+use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::containment::{Opened, RelativePath};
+use super::Body;
+use super::asset::{Asset, Keep, Representation};
+use super::body::Content;
 use super::folder::{CacheControl, Folder};
-use super::range::Part;
-use super::resolve::{Found, Wanted};
+use super::range::{Part, Stretch};
+use super::resolve::Wanted;
 use super::validators::{Conditions, Stamp, Verdict};
-use super::{Body, Refusal};
+use crate::http::Accepted;
+use crate::http::forwarded::request_id;
 
 /// The methods that files answer, as the value of `Allow`.
 pub const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// What shapes a reply beside the file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Form {
     /// HEAD: everything but the content.
     pub(super) head: bool,
     pub(super) audience: Audience,
+    pub(super) accepted: Accepted,
+    pub(super) conditions: Conditions,
 }
 
 /// Who may see the reply.
@@ -33,14 +40,6 @@ pub(super) enum Audience {
     Public,
 }
 
-/// How a file came to be the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Fallback,
-    Index,
-    OwnName,
-}
-
 /// The reply to OPTIONS.
 pub(super) fn options() -> Response<Body> {
     let mut headers = HeaderMap::new();
@@ -48,76 +47,133 @@ pub(super) fn options() -> Response<Body> {
     assemble(StatusCode::NO_CONTENT, headers, Body::empty())
 }
 
-/// The reply for what was found. Blocks: reads the first chunk.
-///
-/// # Errors
-/// There is nothing to show, or it cannot be read.
-pub(super) fn answer(
-    folder: &Folder,
-    wanted: Wanted,
-    found: Found,
-    conditions: &Conditions,
-    form: Form,
-) -> Result<Response<Body>, Refusal> {
-    match found {
-        Found::Fallback { name, opened } => {
-            send(folder, &name, By::Fallback, opened, conditions, form)
-        }
-        Found::File { opened } => send(folder, &wanted.name, By::OwnName, opened, conditions, form),
-        Found::Index { name, opened } => send(folder, &name, By::Index, opened, conditions, form),
-        Found::Missing => Err(Refusal::NotFound),
-        Found::Redirect => Ok(redirect(folder, wanted, form)),
-    }
-}
-
-fn redirect(folder: &Folder, wanted: Wanted, form: Form) -> Response<Body> {
+/// Where a directory is, asked for without its slash.
+pub(super) fn redirect(folder: &Folder, wanted: Wanted, form: &Form) -> Response<Body> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CACHE_CONTROL, cache_control(folder, Keep::Shortly, form.audience));
     headers.insert(header::LOCATION, wanted.into_location());
     assemble(StatusCode::PERMANENT_REDIRECT, headers, Body::empty())
 }
 
-fn send(
+/// The page that lists a directory. It changes with every file, and runs nothing.
+pub(super) fn listing(page: Bytes, form: &Form) -> Response<Body> {
+    let mut headers = HeaderMap::new();
+    let keep = match form.audience {
+        Audience::Principal => "private, no-cache",
+        Audience::Public => "no-cache",
+    };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
+    headers.insert(header::CONTENT_LENGTH, page.len().into());
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(INERT));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let body = if form.head { Body::empty() } else { Body::of(page) };
+    assemble(StatusCode::OK, headers, body)
+}
+
+const INERT: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// The reply for one representation of an asset. Blocks if its `content` is a file.
+///
+/// # Errors
+/// The content cannot be read.
+pub(super) fn send(
     folder: &Folder,
-    name: &RelativePath,
-    by: By,
-    opened: Opened,
-    conditions: &Conditions,
-    form: Form,
-) -> Result<Response<Body>, Refusal> {
-    let stamp = opened.stamp;
-    let part = match conditions.judge(stamp) {
+    asset: &Asset,
+    chosen: &Representation,
+    form: &Form,
+    content: impl FnOnce() -> io::Result<Content>,
+) -> io::Result<Response<Body>> {
+    let stamp = chosen.stamp;
+    let part = match form.conditions.judge(stamp, &chosen.etag, asset.is_negotiated()) {
         Verdict::Failed => return Ok(empty(StatusCode::PRECONDITION_FAILED)),
         Verdict::NotModified => {
-            let headers = validators(folder, name, by, stamp, form);
+            let headers = validators(folder, asset, chosen, form);
             return Ok(assemble(StatusCode::NOT_MODIFIED, headers, Body::empty()));
         }
         Verdict::Send(Part::None) => return Ok(unsatisfiable(stamp)),
         Verdict::Send(part) => part,
     };
-    let mut headers = validators(folder, name, by, stamp, form);
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CONTENT_TYPE, media_type(name).content_type());
-    let (status, offset, length) = match part {
-        Part::Some { first, last } => {
-            insert(
-                &mut headers,
-                header::CONTENT_RANGE,
-                format!("bytes {first}-{last}/{}", stamp.size),
-            );
-            let length = last.saturating_sub(first).saturating_add(1);
-            (StatusCode::PARTIAL_CONTENT, first, length)
+    let mut headers = validators(folder, asset, chosen, form);
+    headers.insert(header::ACCEPT_RANGES, BYTES);
+    headers.insert(header::CONTENT_TYPE, asset.content_type.clone());
+    if let Some(coding) = chosen.coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+    }
+    if folder.media {
+        sandbox(asset, &mut headers);
+    }
+    let partial = !matches!(part, Part::Whole);
+    let status = if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let (length, body) = match part {
+        _ if form.head => (stamp.size, Body::empty()),
+        Part::None | Part::Whole => (stamp.size, whole(stamp, content()?)?),
+        Part::One(stretch) => {
+            insert(&mut headers, header::CONTENT_RANGE, content_range(stretch, stamp));
+            let parts = [(Bytes::new(), stretch)];
+            (stretch.length(), Body::parts(content()?, parts, Bytes::new())?)
         }
-        Part::None | Part::Whole => (StatusCode::OK, 0, stamp.size),
+        Part::Several(stretches) => {
+            let body = several(asset, &stretches, stamp, content()?, &mut headers)?;
+            (body.left(), body)
+        }
     };
     headers.insert(header::CONTENT_LENGTH, length.into());
-    let body = if form.head {
-        Body::empty()
-    } else {
-        Body::of(opened.file, offset, length).map_err(Refusal::Io)?
-    };
     Ok(assemble(status, headers, body))
 }
+
+const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+
+fn whole(stamp: Stamp, content: Content) -> io::Result<Body> {
+    match (content, stamp.size.checked_sub(1)) {
+        (_, None) => Ok(Body::empty()),
+        (Content::Memory(bytes), Some(_)) => Ok(Body::of(bytes)),
+        (content, Some(last)) => {
+            Body::parts(content, [(Bytes::new(), Stretch { first: 0, last })], Bytes::new())
+        }
+    }
+}
+
+/// `multipart/byteranges` (RFC 9110 section 14.6). The boundary is random: whoever made the file
+/// must not be able to write one into it.
+fn several(
+    asset: &Asset,
+    stretches: &[Stretch],
+    stamp: Stamp,
+    content: Content,
+    headers: &mut HeaderMap,
+) -> io::Result<Body> {
+    let id = request_id();
+    let boundary = id.to_str().unwrap_or_default();
+    let media_type = asset.content_type.to_str().unwrap_or_default();
+    let parts = stretches.iter().map(|stretch| {
+        let range = content_range(*stretch, stamp);
+        let before = format!(
+            "\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {range}\r\n\r\n"
+        );
+        (Bytes::from(before), *stretch)
+    });
+    let body = Body::parts(content, parts, format!("\r\n--{boundary}--\r\n").into())?;
+    let content_type = format!("multipart/byteranges; boundary={boundary}");
+    insert(headers, header::CONTENT_TYPE, content_type);
+    Ok(body)
+}
+
+fn content_range(Stretch { first, last }: Stretch, stamp: Stamp) -> String {
+    format!("bytes {first}-{last}/{}", stamp.size)
+}
+
+/// What strangers uploaded runs nothing, whatever it is, and is saved instead of shown where a
+/// browser would.
+fn sandbox(asset: &Asset, headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
+    if asset.for_saving {
+        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
+}
+
+/// Pictures and films may show themselves, styled as browsers do it.
+const SANDBOX: &str = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; \
+                       style-src 'unsafe-inline'";
 
 fn unsatisfiable(stamp: Stamp) -> Response<Body> {
     let mut response = empty(StatusCode::RANGE_NOT_SATISFIABLE);
@@ -140,16 +196,21 @@ fn assemble(status: StatusCode, mut headers: HeaderMap, body: Body) -> Response<
 }
 
 /// What a 200 and a 304 have in common (RFC 9110 section 15.4.5).
-fn validators(folder: &Folder, name: &RelativePath, by: By, stamp: Stamp, form: Form) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let keep = Keep::new(folder, name, by);
-    headers.insert(header::CACHE_CONTROL, cache_control(folder, keep, form.audience));
-    insert(&mut headers, header::ETAG, stamp.etag());
-    if let Some(date) = stamp.last_modified(folder.clock.wall()) {
-        insert(&mut headers, header::LAST_MODIFIED, date);
+fn validators(folder: &Folder, asset: &Asset, chosen: &Representation, form: &Form) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(header::CACHE_CONTROL, cache_control(folder, asset.keep, form.audience));
+    headers.insert(header::ETAG, chosen.etag.clone());
+    if let Some(date) = &chosen.last_modified {
+        headers.insert(header::LAST_MODIFIED, date.clone());
+    }
+    if asset.is_negotiated() {
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     headers
 }
+
+/// Room for those of a reply and the gateway's own.
+const HEADERS: usize = 12;
 
 fn insert(headers: &mut HeaderMap, name: header::HeaderName, text: String) {
     // All texts made here are digits, quotes and dates.
@@ -159,31 +220,6 @@ fn insert(headers: &mut HeaderMap, name: header::HeaderName, text: String) {
 }
 
 // === Caching ===
-
-/// How long a client may show a file without asking again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keep {
-    /// The name says what the content is.
-    ForEver,
-    /// Pages name the assets of their own version: an old page asks for files that are gone.
-    Never,
-    Shortly,
-}
-
-impl Keep {
-    fn new(folder: &Folder, name: &RelativePath, by: By) -> Self {
-        let fixed = matches!(folder.cache_control, CacheControl::Fixed(_));
-        if fixed {
-            return Self::Shortly;
-        }
-        match by {
-            By::OwnName if holds_hash(name.file_name()) || folder.lists(name) => Self::ForEver,
-            By::Fallback => Self::Never,
-            By::Index | By::OwnName if media_type(name).is_page() => Self::Never,
-            By::Index | By::OwnName => Self::Shortly,
-        }
-    }
-}
 
 fn cache_control(folder: &Folder, keep: Keep, audience: Audience) -> HeaderValue {
     match &folder.cache_control {
@@ -196,96 +232,5 @@ fn cache_control(folder: &Folder, keep: Keep, audience: Audience) -> HeaderValue
             (Keep::Shortly, Audience::Principal) => "private, max-age=60",
             (Keep::Shortly, Audience::Public) => "public, max-age=60",
         }),
-    }
-}
-
-/// Whether a file name has twelve hexadecimal digits between two dots, as Django's storage, which
-/// takes them from the content's MD5, writes them.
-fn holds_hash(file_name: &[u8]) -> bool {
-    file_name.windows(HASH_AND_DOTS).any(|window| {
-        let inner = window.strip_prefix(b".").and_then(|window| window.strip_suffix(b"."));
-        inner.is_some_and(|hash| hash.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-    })
-}
-
-const HASH_AND_DOTS: usize = 14;
-
-// === Media types ===
-
-#[derive(Clone, Copy, Debug)]
-struct MediaType(&'static str);
-
-fn media_type(name: &RelativePath) -> MediaType {
-    let file_name = String::from_utf8_lossy(name.file_name());
-    let guess = mime_guess::from_path(&*file_name);
-    MediaType(match guess.first_raw() {
-        // RFC 9239 made the other name of it obsolete.
-        Some("application/javascript") => "text/javascript",
-        Some(known) => known,
-        None => "application/octet-stream",
-    })
-}
-
-impl MediaType {
-    /// With `charset=utf-8` for text: what is published today is, and a browser's guess may differ.
-    fn content_type(self) -> HeaderValue {
-        if self.is_text() {
-            let text = format!("{}; charset=utf-8", self.0);
-            return HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(self.0));
-        }
-        HeaderValue::from_static(self.0)
-    }
-
-    fn is_text(self) -> bool {
-        self.0.starts_with("text/")
-            || self.0.ends_with("+json")
-            || matches!(self.0, |"application/json"| "application/xhtml+xml" | "image/svg+xml")
-    }
-
-    fn is_page(self) -> bool {
-        matches!(self.0, "text/html" | "application/xhtml+xml")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_twelve_lower_hex_digits_between_dots_are_a_hash() {
-        for (name, expected) in [
-            ("app.0123456789ab.js", true),
-            ("app.min.0123456789ab.css.map", true),
-            (".0123456789ab.", true),
-            ("app.0123456789AB.js", false),
-            ("app.0123456789abc.js", false),
-            ("app.0123456789a.js", false),
-            ("app-0123456789ab.js", false),
-            ("app.0123456789ab", false),
-        ] {
-            assert_eq!(holds_hash(name.as_bytes()), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn text_says_its_charset_and_the_unknown_is_bytes() {
-        for (name, expected) in [
-            ("a.html", "text/html; charset=utf-8"),
-            ("a.css", "text/css; charset=utf-8"),
-            ("a.js", "text/javascript; charset=utf-8"),
-            ("a.mjs", "text/javascript; charset=utf-8"),
-            ("a.json", "application/json; charset=utf-8"),
-            ("a.svg", "image/svg+xml; charset=utf-8"),
-            ("a.txt", "text/plain; charset=utf-8"),
-            ("a.webmanifest", "application/manifest+json; charset=utf-8"),
-            ("a.png", "image/png"),
-            ("a.woff2", "font/woff2"),
-            ("a.wasm", "application/wasm"),
-            ("a.unheard-of", "application/octet-stream"),
-            ("README", "application/octet-stream"),
-        ] {
-            let name = RelativePath::parse(name).unwrap();
-            assert_eq!(media_type(&name).content_type(), expected);
-        }
     }
 }

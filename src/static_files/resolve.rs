@@ -9,6 +9,7 @@ use std::io;
 use hyper::header::{self, HeaderMap, HeaderValue};
 
 use super::Ask;
+use super::asset::By;
 use super::containment::{Entry, Opened, RelativePath};
 use super::folder::Folder;
 use super::manifest;
@@ -28,25 +29,21 @@ pub(super) struct Wanted {
 /// What a name leads to.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// The fallback page, in place of what is missing.
-    Fallback { name: RelativePath, opened: Opened },
-    /// The file asked for by its own name.
-    File { opened: Opened },
-    /// The index of the directory asked for.
-    Index { name: RelativePath, opened: Opened },
+    /// A file: the one asked for, the index of the directory asked for, or the fallback page in
+    /// place of what is missing.
+    File { name: RelativePath, by: By, opened: Opened },
+    /// A directory without an index, whose names may be shown.
+    Listing,
     /// Nothing.
     Missing,
-    /// A directory that has an index, asked for without the slash that its relative links need.
+    /// A directory that can be shown, asked for without the slash that its relative links need.
     Redirect,
 }
 
 impl Wanted {
     /// `None`: the path names nothing that a folder may show.
     pub(super) fn new(folder: &Folder, ask: Ask<'_>) -> Option<Self> {
-        let below = ask.path.strip_prefix(folder.prefix.as_str())?;
-        if !below.is_empty() && !below.starts_with('/') {
-            return None;
-        }
+        let below = below(folder, ask.path)?;
         let slash = below.ends_with('/');
         let inner = below.strip_prefix('/').unwrap_or(below);
         let inner = inner.strip_suffix('/').unwrap_or(inner);
@@ -58,9 +55,22 @@ impl Wanted {
         Some(Self { name, slash, page, location: location(ask)? })
     }
 
+    /// Under which its answer is kept: the decoded path below the prefix.
+    pub(super) fn key(&self) -> Vec<u8> {
+        let name = self.name.as_bytes();
+        let slash: &[u8] = if self.slash && !name.is_empty() { b"/" } else { b"" };
+        [b"/", name, slash].concat()
+    }
+
     pub(super) fn into_location(self) -> HeaderValue {
         self.location
     }
+}
+
+/// What of a path comes after the folder's prefix: nothing, or something that begins with a slash.
+pub(super) fn below<'p>(folder: &Folder, path: &'p str) -> Option<&'p str> {
+    let below = path.strip_prefix(folder.prefix.as_str())?;
+    (below.is_empty() || below.starts_with('/')).then_some(below)
 }
 
 /// The name below the folder for the inner part of a URL path, without slashes at its ends.
@@ -71,7 +81,7 @@ fn name_of(inner: &str) -> Option<RelativePath> {
     let mut name = RelativePath::default();
     for (depth, segment) in inner.split('/').enumerate() {
         let segment = decode(segment)?;
-        if is_hidden(&segment) && !(depth == 0 && segment == WELL_KNOWN) {
+        if is_hidden(&segment, depth == 0) {
             return None;
         }
         name = name.join(&segment)?;
@@ -98,8 +108,10 @@ fn nibble(digit: u8) -> Option<u8> {
 
 /// Names that are no part of what was meant to be published: files with a dot in front, editors'
 /// backups, Django's manifest, keys, sources and settings that lie beside the files.
-fn is_hidden(segment: &[u8]) -> bool {
-    segment.starts_with(b".")
+///
+/// `top`: it lies in the folder itself.
+pub(super) fn is_hidden(segment: &[u8], top: bool) -> bool {
+    (segment.starts_with(b".") && !(top && segment == WELL_KNOWN))
         || segment.ends_with(b"~")
         || segment == manifest::FILE_NAME.as_bytes()
         || HIDDEN_ENDS.iter().any(|end| {
@@ -159,12 +171,18 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 /// The system could not say what is there.
 pub(super) fn find(folder: &Folder, wanted: &Wanted) -> io::Result<Found> {
     match folder.root.entry(&wanted.name)? {
-        Entry::File(opened) if !wanted.slash => return Ok(Found::File { opened }),
+        Entry::File(opened) if !wanted.slash => {
+            let name = wanted.name.clone();
+            return Ok(Found::File { name, by: By::OwnName, opened });
+        }
         Entry::Absent | Entry::File(_) => {}
         Entry::Directory => {
             if let Some((name, opened)) = find_index(folder, &wanted.name)? {
-                let found = Found::Index { name, opened };
+                let found = Found::File { name, by: By::Index, opened };
                 return Ok(if wanted.slash { found } else { Found::Redirect });
+            }
+            if folder.listing {
+                return Ok(if wanted.slash { Found::Listing } else { Found::Redirect });
             }
         }
     }
@@ -172,7 +190,7 @@ pub(super) fn find(folder: &Folder, wanted: &Wanted) -> io::Result<Found> {
         return Ok(Found::Missing);
     };
     Ok(match folder.root.entry(name)? {
-        Entry::File(opened) => Found::Fallback { name: name.clone(), opened },
+        Entry::File(opened) => Found::File { name: name.clone(), by: By::Fallback, opened },
         Entry::Absent | Entry::Directory => Found::Missing,
     })
 }

@@ -9,14 +9,15 @@ use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
 
-use super::reply::Audience;
 use super::*;
 use crate::auth::{Guarded, Policy};
 use crate::clock::{Clock, UnixTime};
+use crate::http::Coding;
 
 struct Site {
     folder: tempfile::TempDir,
     files: Guarded<Files>,
+    clock: Clock,
 }
 
 /// Every file of a site was written at this time, Tue, 14 Nov 2023 22:13:20 GMT.
@@ -29,24 +30,32 @@ fn settings(folder: &Path) -> Settings {
         index: vec!["index.html".to_owned()],
         fallback: None,
         cache_control: CacheControl::Auto,
+        precompressed: vec![Coding::Brotli, Coding::Zstd, Coding::Gzip],
+        media: false,
+        listing: false,
+        cache: None,
     }
+}
+
+fn write(folder: &Path, name: &str, content: &str, at: u64) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
 }
 
 impl Site {
     fn new(files: &[(&str, &str)], change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in files {
-            let path = folder.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, content).unwrap();
-            let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(WRITTEN);
-            fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+            write(folder.path(), name, content, WRITTEN);
         }
         let mut settings = settings(folder.path());
         change(&mut settings);
         let clock = Clock::fixed(UnixTime::from_secs(WRITTEN + 1_000));
-        let files = Guarded::new(Policy::Public, Files::open(settings, clock).unwrap());
-        Self { folder, files }
+        let files = Guarded::new(Policy::Public, Files::open(settings, clock.clone()).unwrap());
+        Self { folder, files, clock }
     }
 
     async fn ask(&self, method: Method, target: &str, fields: &[(HeaderName, &str)]) -> Answer {
@@ -61,6 +70,17 @@ impl Site {
         let permit = self.files.authorize(None, UnixTime::default()).unwrap();
         let ask = Ask { method: &method, headers: &headers, path, query };
         serve(permit, ask).await
+    }
+
+    /// What a blocking thread answers.
+    fn look(&self, path: &str, audience: Audience) -> Answer {
+        let permit = self.files.authorize(None, UnixTime::default()).unwrap();
+        let folder = permit.action().folder();
+        let headers = HeaderMap::new();
+        let ask = Ask { method: &Method::GET, headers: &headers, path, query: None };
+        let conditions = Conditions::new(&headers, false);
+        let form = Form { head: false, audience, accepted: Accepted::default(), conditions };
+        look(folder, Wanted::new(folder, ask).unwrap(), &form)
     }
 
     async fn get(&self, target: &str) -> Answer {
@@ -212,23 +232,45 @@ async fn conditions_are_answered_without_content() {
 }
 
 #[tokio::test]
-async fn one_range_is_a_part_and_several_are_the_whole() {
-    let site = Site::new(&[("a.txt", "0123456789")], |_| {});
-    for (range, status, content_range, expected) in [
-        ("bytes=2-4", 206, "bytes 2-4/10", "234"),
-        ("bytes=7-", 206, "bytes 7-9/10", "789"),
-        ("bytes=-2", 206, "bytes 8-9/10", "89"),
-        ("bytes=0-99", 206, "bytes 0-9/10", "0123456789"),
-        ("bytes=0-1,4-5", 200, "-", "0123456789"),
-        ("bytes=4-2", 200, "-", "0123456789"),
-        ("bytes=10-", 416, "bytes */10", ""),
-        ("bytes=-0", 416, "bytes */10", ""),
-    ] {
-        let response = site.ask(Method::GET, "/a.txt", &[(header::RANGE, range)]).await.unwrap();
-        assert_eq!(response.status().as_u16(), status, "{range}");
-        assert_eq!(field(&response, &header::CONTENT_RANGE), content_range, "{range}");
-        assert_eq!(field(&response, &header::CONTENT_LENGTH), expected.len().to_string());
-        assert_eq!(text(Ok(response)).await, expected, "{range}");
+async fn one_range_is_a_part_and_several_are_parts_of_one_body() {
+    for cache in [None, Cache::new(1 << 20)] {
+        let site = Site::new(&[("a.txt", "0123456789")], |s| s.cache = cache);
+        for (range, status, content_range, expected) in [
+            ("bytes=2-4", 206, "bytes 2-4/10", "234"),
+            ("bytes=7-", 206, "bytes 7-9/10", "789"),
+            ("bytes=-2", 206, "bytes 8-9/10", "89"),
+            ("bytes=0-99", 206, "bytes 0-9/10", "0123456789"),
+            ("bytes=0-1,2-3", 206, "bytes 0-3/10", "0123"),
+            ("bytes=0-1,20-", 206, "bytes 0-1/10", "01"),
+            ("bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8", 200, "-", "0123456789"),
+            ("bytes=4-2", 200, "-", "0123456789"),
+            ("bytes=10-", 416, "bytes */10", ""),
+            ("bytes=-0,99-", 416, "bytes */10", ""),
+        ] {
+            let asked = [(header::RANGE, range)];
+            let response = site.ask(Method::GET, "/a.txt", &asked).await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "{range}");
+            assert_eq!(field(&response, &header::CONTENT_RANGE), content_range, "{range}");
+            assert_eq!(field(&response, &header::CONTENT_LENGTH), expected.len().to_string());
+            assert_eq!(text(Ok(response)).await, expected, "{range}");
+        }
+        let asked = [(header::RANGE, "bytes=8-,0-1")];
+        let response = site.ask(Method::GET, "/a.txt", &asked).await.unwrap();
+        assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
+        let content_type = field(&response, &header::CONTENT_TYPE).to_owned();
+        let boundary = content_type.strip_prefix("multipart/byteranges; boundary=").unwrap();
+        assert!(boundary.len() >= 32, "nobody can guess it");
+        let length: usize = field(&response, &header::CONTENT_LENGTH).parse().unwrap();
+        let body = text(Ok(response)).await;
+        assert_eq!(body.len(), length);
+        let part = |range, bytes| {
+            format!(
+                "\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                 Content-Range: bytes {range}/10\r\n\r\n{bytes}"
+            )
+        };
+        let expected = part("8-9", "89") + &part("0-1", "01") + &format!("\r\n--{boundary}--\r\n");
+        assert_eq!(body, expected);
     }
 }
 
@@ -272,16 +314,8 @@ async fn the_operator_may_say_what_is_kept() {
 #[test]
 fn what_a_token_was_needed_for_is_never_public() {
     let site = Site::new(&[("a.0123456789ab.js", ""), ("b.html", ""), ("c.png", "")], |_| {});
-    let permit = site.files.authorize(None, UnixTime::default()).unwrap();
-    let folder = permit.action().folder();
     for path in ["/a.0123456789ab.js", "/b.html", "/c.png"] {
-        let headers = HeaderMap::new();
-        let ask = Ask { method: &Method::GET, headers: &headers, path, query: None };
-        let wanted = Wanted::new(folder, ask).unwrap();
-        let found = resolve::find(folder, &wanted).unwrap();
-        let conditions = Conditions::new(&headers, false);
-        let form = reply::Form { head: false, audience: Audience::Principal };
-        let response = reply::answer(folder, wanted, found, &conditions, form).unwrap();
+        let response = site.look(path, Audience::Principal).unwrap();
         assert!(field(&response, &header::CACHE_CONTROL).starts_with("private, "), "{path}");
     }
 }
@@ -353,7 +387,7 @@ async fn a_link_swapped_during_requests_never_shows_what_is_outside() {
     assert_eq!(served > 0, follows, "the last link points inside");
 }
 
-/// What `find` saw is gone when the first chunk is read.
+/// What was found is gone when the first chunk is read.
 #[test]
 fn a_file_cut_short_before_the_first_byte_is_an_error_of_ours() {
     let site = Site::new(&[("a.txt", "hello")], |_| {});
@@ -362,12 +396,263 @@ fn a_file_cut_short_before_the_first_byte_is_an_error_of_ours() {
     let headers = HeaderMap::new();
     let ask = Ask { method: &Method::GET, headers: &headers, path: "/a.txt", query: None };
     let wanted = Wanted::new(folder, ask).unwrap();
-    let found = resolve::find(folder, &wanted).unwrap();
+    let Found::File { name, by, opened } = resolve::find(folder, &wanted).unwrap() else {
+        panic!()
+    };
+    let Loaded { asset, files } = Loaded::new(folder, &name, by, opened);
     fs::write(site.folder.path().join("a.txt"), "").unwrap();
+    let content = || Ok(asset::content(&asset, files, None).unwrap());
     let conditions = Conditions::new(&headers, false);
-    let form = reply::Form { head: false, audience: Audience::Public };
-    let answer = reply::answer(folder, wanted, found, &conditions, form);
-    assert!(matches!(answer, Err(Refusal::Io(_))));
+    let (audience, accepted) = (Audience::Public, Accepted::default());
+    let form = Form { head: false, audience, accepted, conditions };
+    assert!(reply::send(folder, &asset, &asset.plain, &form, content).is_err());
+}
+
+#[tokio::test]
+async fn the_smallest_encoding_that_is_liked_best_is_sent() {
+    let files = [
+        ("app.js", "0123456789"),
+        ("app.js.br", "b234"),
+        ("app.js.gz", "g23"),
+        ("app.js.zst", "z2345"),
+        ("plain.js", "0123456789"),
+    ];
+    for cache in [None, Cache::new(1 << 20)] {
+        let site = Site::new(&files, |s| s.cache = cache);
+        for (accepted, expected, coding) in [
+            ("", "0123456789", "-"),
+            ("gzip, br, zstd", "g23", "gzip"),
+            ("br, zstd", "b234", "br"),
+            ("zstd;q=1, gzip;q=0.9", "z2345", "zstd"),
+            ("*;q=0.1, identity;q=0.2", "0123456789", "-"),
+            ("gzip;q=0", "0123456789", "-"),
+        ] {
+            let asked = [(header::ACCEPT_ENCODING, accepted)];
+            let response = site.ask(Method::GET, "/app.js", &asked).await.unwrap();
+            assert_eq!(field(&response, &header::VARY), "Accept-Encoding", "{accepted}");
+            assert_eq!(field(&response, &header::CONTENT_ENCODING), coding, "{accepted}");
+            let content_type = field(&response, &header::CONTENT_TYPE);
+            assert_eq!(content_type, "text/javascript; charset=utf-8");
+            assert_eq!(field(&response, &header::CONTENT_LENGTH), expected.len().to_string());
+            let etag = field(&response, &header::ETAG).to_owned();
+            assert_eq!(etag.ends_with(&format!("-{coding}\"")), coding != "-", "{etag}");
+            assert_eq!(text(Ok(response)).await, expected, "{accepted}");
+            // That very encoding is known, another one is not.
+            for (sent, status) in
+                [(accepted, 304), ("br;q=0.1", if coding == "br" { 304 } else { 200 })]
+            {
+                let asked = [(header::ACCEPT_ENCODING, sent), (header::IF_NONE_MATCH, &*etag)];
+                let response = site.ask(Method::GET, "/app.js", &asked).await.unwrap();
+                assert_eq!(response.status().as_u16(), status, "{etag} {sent}");
+                assert_eq!(field(&response, &header::VARY), "Accept-Encoding");
+            }
+            // Parts are parts of that encoding.
+            let asked = [(header::ACCEPT_ENCODING, accepted), (header::RANGE, "bytes=0-1")];
+            let response = site.ask(Method::GET, "/app.js", &asked).await.unwrap();
+            assert_eq!(field(&response, &header::CONTENT_ENCODING), coding);
+            assert_eq!(text(Ok(response)).await, expected.get(..2).unwrap());
+        }
+        let asked = [(header::ACCEPT_ENCODING, "br")];
+        let response = site.ask(Method::GET, "/plain.js", &asked).await.unwrap();
+        assert_eq!(field(&response, &header::VARY), "-");
+    }
+}
+
+#[tokio::test]
+async fn an_encoding_that_cannot_be_of_its_file_is_left_alone() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "out").unwrap();
+    let files = [
+        ("old.js", "0123456789"),
+        ("empty.js", "0123456789"),
+        ("empty.js.br", ""),
+        ("larger.js", "01"),
+        ("larger.js.br", "b12"),
+        ("link.js", "0123456789"),
+        ("folder.js", "0123456789"),
+        ("folder.js.br/x", ""),
+        ("page.html", "0123456789"),
+        ("page.html.br", "b"),
+    ];
+    let site = Site::new(&files, |s| s.precompressed = vec![Coding::Brotli]);
+    write(site.folder.path(), "old.js.br", "b", WRITTEN - 1);
+    symlink(outside.path().join("secret"), site.folder.path().join("link.js.br")).unwrap();
+    let asked = [(header::ACCEPT_ENCODING, "br, gzip")];
+    for path in ["/old.js", "/empty.js", "/larger.js", "/link.js", "/folder.js"] {
+        let response = site.ask(Method::GET, path, &asked).await.unwrap();
+        assert_eq!(field(&response, &header::CONTENT_ENCODING), "-", "{path}");
+        assert!(text(Ok(response)).await.starts_with("01"), "{path}");
+    }
+    let response = site.ask(Method::GET, "/page.html", &asked).await.unwrap();
+    assert_eq!(field(&response, &header::CONTENT_ENCODING), "br");
+}
+
+#[tokio::test]
+async fn a_hash_that_the_manifest_vouches_for_is_the_tag() {
+    let manifest = r#"{"paths": {"a.css": "a.0123456789ab.css"}}"#;
+    let files = [
+        ("staticfiles.json", manifest),
+        ("a.0123456789ab.css", "0123456789"),
+        ("a.0123456789ab.css.gz", "g"),
+        ("b.0123456789ab.css", ""),
+    ];
+    let site = Site::new(&files, |_| {});
+    let response = site.get("/a.0123456789ab.css").await.unwrap();
+    assert_eq!(field(&response, &header::ETAG), "\"0123456789ab-a\"");
+    let asked = [(header::ACCEPT_ENCODING, "gzip")];
+    let response = site.ask(Method::GET, "/a.0123456789ab.css", &asked).await.unwrap();
+    assert_eq!(field(&response, &header::ETAG), "\"0123456789ab-1-gzip\"");
+    let response = site.get("/b.0123456789ab.css").await.unwrap();
+    assert_eq!(
+        field(&response, &header::ETAG),
+        "\"6553f100.0-0\"",
+        "the name alone vouches for nothing"
+    );
+}
+
+/// The second after a look: what is in memory answers, and not a moment longer.
+#[tokio::test]
+async fn a_file_in_memory_is_looked_at_again_after_a_second() {
+    let site = Site::new(&[("a.txt", "old"), ("gone.txt", "here"), ("d/index.html", "i")], |s| {
+        s.cache = Cache::new(1 << 20);
+    });
+    let later = |millis| site.clock.set(UnixTime::from_millis((WRITTEN + 1_000) * 1_000 + millis));
+    for path in ["/a.txt", "/gone.txt", "/d/"] {
+        assert!(site.get(path).await.is_ok(), "{path}");
+    }
+    write(site.folder.path(), "a.txt", "new and longer", WRITTEN + 5);
+    fs::remove_file(site.folder.path().join("gone.txt")).unwrap();
+    fs::rename(site.folder.path().join("d"), site.folder.path().join("e")).unwrap();
+    later(999);
+    assert_eq!(text(site.get("/a.txt").await).await, "old");
+    assert_eq!(text(site.get("/%61.txt").await).await, "old", "in whatever spelling");
+    assert_eq!(text(site.get("/gone.txt").await).await, "here");
+    assert_eq!(text(site.get("/d/").await).await, "i");
+    later(1_000);
+    assert_eq!(text(site.get("/a.txt").await).await, "new and longer");
+    for path in ["/gone.txt", "/d/"] {
+        assert!(is_missing(&site.get(path).await), "{path}");
+        assert!(is_missing(&site.get(path).await), "{path} is not remembered");
+    }
+    // Same name, same time, same size: other content all the same.
+    write(site.folder.path(), "next", "NEW AND LONGER", WRITTEN + 5);
+    fs::rename(site.folder.path().join("next"), site.folder.path().join("a.txt")).unwrap();
+    later(2_000);
+    assert_eq!(text(site.get("/a.txt").await).await, "NEW AND LONGER");
+    // A clock that was set back stops nothing.
+    write(site.folder.path(), "a.txt", "back", WRITTEN);
+    site.clock.set(UnixTime::from_secs(WRITTEN));
+    assert_eq!(text(site.get("/a.txt").await).await, "back");
+}
+
+#[tokio::test]
+async fn what_changed_just_now_is_not_kept() {
+    let site = Site::new(&[("a.txt", "old")], |s| s.cache = Cache::new(1 << 20));
+    let now = Clock::system().wall();
+    site.clock.set(now);
+    assert_eq!(text(site.get("/a.txt").await).await, "old");
+    fs::write(site.folder.path().join("a.txt"), "new").unwrap();
+    assert_eq!(text(site.get("/a.txt").await).await, "new");
+}
+
+#[tokio::test]
+async fn large_files_and_what_is_missing_are_not_kept() {
+    let large = "x".repeat(300_000);
+    let files = [("large.txt", &*large), ("large.txt.gz", "small"), ("index.html", "app")];
+    let cache = Cache::new(1 << 20).unwrap();
+    let site = Site::new(&files, |s| {
+        s.cache = Some(Arc::clone(&cache));
+        s.fallback = Some("index.html".to_owned());
+    });
+    for page in 0..50 {
+        assert_eq!(text(site.page(&format!("/p{page}")).await).await, "app");
+        assert!(is_missing(&site.get(&format!("/p{page}.js")).await));
+    }
+    assert_eq!(cache.entries(), 0);
+    for _ in 0..2 {
+        assert_eq!(text(site.get("/large.txt").await).await, large);
+        let asked = [(header::ACCEPT_ENCODING, "gzip")];
+        assert_eq!(text(site.ask(Method::GET, "/large.txt", &asked).await).await, "small");
+    }
+    assert_eq!(cache.entries(), 1, "for its encoding");
+}
+
+#[tokio::test]
+async fn uploads_speak_for_nobody() {
+    let manifest = r#"{"paths": {"a.js": "a.abc.js"}}"#;
+    let files = [
+        ("staticfiles.json", manifest),
+        ("a.abc.js", "0123456789"),
+        ("a.abc.js.br", "evil"),
+        ("a.0123456789ab.png", ""),
+        ("index.html", "evil"),
+        ("page.html", ""),
+        ("drawing.svg", ""),
+        ("photo.jpg", ""),
+    ];
+    let site = Site::new(&files, |s| s.media = true);
+    assert!(is_missing(&site.page("/").await));
+    for (path, disposition) in [
+        ("/a.abc.js", "attachment"),
+        ("/page.html", "attachment"),
+        ("/drawing.svg", "attachment"),
+        ("/photo.jpg", "-"),
+        ("/a.0123456789ab.png", "-"),
+    ] {
+        let asked = [(header::ACCEPT_ENCODING, "br")];
+        let response = site.ask(Method::GET, path, &asked).await.unwrap();
+        assert_eq!(field(&response, &header::CONTENT_DISPOSITION), disposition, "{path}");
+        assert_eq!(field(&response, &header::CONTENT_ENCODING), "-", "{path}");
+        assert!(!field(&response, &header::CACHE_CONTROL).contains("immutable"), "{path}");
+        assert_eq!(field(&response, &header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+        let policy = field(&response, &header::CONTENT_SECURITY_POLICY);
+        assert!(policy.starts_with("sandbox; default-src 'none'"), "{path}: {policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_shows_what_a_request_would_get() {
+    let files = [
+        ("sub/b&<i>.txt", "12345"),
+        ("sub/.hidden", ""),
+        ("sub/key.pem", ""),
+        ("sub/inner/x", ""),
+        ("home/index.html", "home"),
+        (".well-known/x", ""),
+    ];
+    let site = Site::new(&files, |s| s.listing = true);
+    symlink("/etc/passwd", site.folder.path().join("sub/passwd")).unwrap();
+    let response = site.get("/sub/").await.unwrap();
+    assert_eq!(field(&response, &header::CONTENT_TYPE), "text/html; charset=utf-8");
+    assert_eq!(field(&response, &header::CACHE_CONTROL), "no-cache");
+    assert!(field(&response, &header::CONTENT_SECURITY_POLICY).starts_with("default-src 'none'"));
+    let page = text(Ok(response)).await;
+    assert!(
+        page.contains("<a href=\"./b%26%3Ci%3E.txt\">b&amp;&lt;i&gt;.txt</a></td><td>5<"),
+        "{page}"
+    );
+    assert!(page.contains("<a href=\"./inner/\">inner/</a>") && page.contains("href=\"../\""));
+    for absent in ["hidden", "pem", "passwd", "<i>"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    let top = text(site.get("/").await).await;
+    assert!(top.contains("\"./.well-known/\"") && !top.contains("href=\"../\""));
+    assert_eq!(text(site.get("/home/").await).await, "home");
+    assert_eq!(field(&site.get("/sub?x").await.unwrap(), &header::LOCATION), "./sub/?x");
+    let head = site.ask(Method::HEAD, "/sub/", &[]).await.unwrap();
+    assert_eq!(field(&head, &header::CONTENT_LENGTH), page.len().to_string());
+    assert_eq!(text(Ok(head)).await, "");
+    assert!(is_missing(&site.get("/.git/").await));
+}
+
+#[tokio::test]
+async fn a_listing_has_an_end() {
+    let site = Site::new(&[], |s| s.listing = true);
+    for at in 0..1_100 {
+        fs::write(site.folder.path().join(format!("{at:04}")), "").unwrap();
+    }
+    let page = text(site.get("/").await).await;
+    assert!(page.contains("There is more") && page.contains("0999") && !page.contains("1000"));
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //!
 //! Conditions come from strangers: what cannot be parsed is ignored where the RFC says so, and
 //! otherwise counts as not matching. Nothing here reads a file.
+//!
+//! A representation's tag is made of its own file's state, and named after its coding: two encodings
+//! of one file share no tag.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +12,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::range::{Part, Requested};
 use crate::clock::UnixTime;
+use crate::http::Coding;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,22 +27,34 @@ pub(super) struct Stamp {
 impl Stamp {
     /// The strong entity tag, quotes included.
     ///
+    /// `hash` is what is known of the content, from the manifest of the folder: with it every
+    /// replica has the same tag, whenever the file was written there. The size beside it tells a
+    /// file that is still being copied.
+    ///
     /// Strong although made from times: file systems that matter stamp with at least the tick of
     /// the kernel, and files that are served are replaced, not patched in place.
-    pub(super) fn etag(self) -> String {
-        format!("\"{:x}.{:x}-{:x}\"", self.seconds, self.nanoseconds, self.size)
+    pub(super) fn etag(self, hash: Option<&str>, coding: Option<Coding>) -> HeaderValue {
+        let Self { seconds, nanoseconds, size } = self;
+        let (dash, coding) = coding.map_or(("", ""), |coding| ("-", coding.as_str()));
+        let text = match hash {
+            Some(hash) => format!("\"{hash}-{size:x}{dash}{coding}\""),
+            None => format!("\"{seconds:x}.{nanoseconds:x}-{size:x}{dash}{coding}\""),
+        };
+        // Hexadecimal digits and dashes in quotes.
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""))
     }
 
     /// The value of `Last-Modified`; none for a time in the future, which an origin must not send
     /// (RFC 9110 section 8.8.2.1), nor for one before 1970.
-    pub(super) fn last_modified(self, now: UnixTime) -> Option<String> {
+    pub(super) fn last_modified(self, now: UnixTime) -> Option<HeaderValue> {
         let seconds =
             u64::try_from(self.seconds).ok().filter(|seconds| *seconds <= now.as_secs())?;
         // Later than any honest clock, and more than the format's four digits can say.
         if seconds >= YEAR_10000 {
             return None;
         }
-        Some(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds)))
+        HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds)))
+            .ok()
     }
 }
 
@@ -81,12 +97,13 @@ impl Conditions {
         }
     }
 
-    /// Judges in the order of RFC 9110 section 13.2.2.
-    pub(super) fn judge(&self, stamp: Stamp) -> Verdict {
-        let etag = stamp.etag();
+    /// Judges in the order of RFC 9110 section 13.2.2, for a representation with the tag `etag`;
+    /// `negotiated` says that others share its URL.
+    pub(super) fn judge(&self, stamp: Stamp, etag: &HeaderValue, negotiated: bool) -> Verdict {
+        let etag = etag.as_bytes();
         // 1. If-Match. 2. If-Unmodified-Since, only without If-Match.
         let holds = match (&self.if_match, self.if_unmodified_since) {
-            (Some(tags), _) => tags.contains(&etag, Comparison::Strong),
+            (Some(tags), _) => tags.contains(etag, Comparison::Strong),
             (None, Some(date)) => stamp.seconds <= date,
             (None, None) => true,
         };
@@ -95,7 +112,7 @@ impl Conditions {
         }
         // 3. If-None-Match. 4. If-Modified-Since, only without If-None-Match.
         let known = match (&self.if_none_match, self.if_modified_since) {
-            (Some(tags), _) => tags.contains(&etag, Comparison::Weak),
+            (Some(tags), _) => tags.contains(etag, Comparison::Weak),
             (None, Some(date)) => stamp.seconds <= date,
             (None, None) => false,
         };
@@ -104,8 +121,10 @@ impl Conditions {
         }
         // 5. Range, if If-Range holds or is absent.
         let partial = match &self.if_range {
-            Some(IfRange::Tag(tag)) => tag.as_bytes() == etag.as_bytes(),
-            Some(IfRange::Date(date)) => stamp.seconds == *date,
+            Some(IfRange::Tag(tag)) => tag.as_bytes() == etag,
+            // All encodings may have one date: it does not say of which one the client has a part
+            // (section 8.8.2.2).
+            Some(IfRange::Date(date)) => stamp.seconds == *date && !negotiated,
             Some(IfRange::Malformed) => false,
             None => true,
         };
@@ -170,13 +189,12 @@ impl TagList {
     }
 
     /// Whether `*` or a tag equal to `etag` (strong, in quotes) is listed.
-    fn contains(&self, etag: &str, comparison: Comparison) -> bool {
+    fn contains(&self, etag: &[u8], comparison: Comparison) -> bool {
         self.0.iter().any(|line| {
             let line = line.as_bytes().trim_ascii();
             line == b"*"
-                || Tags(line).any(|tag| {
-                    tag.quoted == etag.as_bytes() && (comparison == Comparison::Weak || !tag.weak)
-                })
+                || Tags(line)
+                    .any(|tag| tag.quoted == etag && (comparison == Comparison::Weak || !tag.weak))
         })
     }
 }
@@ -210,6 +228,7 @@ impl<'a> Iterator for Tags<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::range::Stretch;
     use super::*;
     use proptest::prelude::*;
 
@@ -223,16 +242,26 @@ mod tests {
         for (name, value) in fields {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        Conditions::new(&headers, false).judge(STAMP)
+        Conditions::new(&headers, false).judge(STAMP, &STAMP.etag(None, None), false)
+    }
+
+    fn tag() -> String {
+        STAMP.etag(None, None).to_str().unwrap().to_owned()
     }
 
     const WHOLE: Verdict = Verdict::Send(Part::Whole);
 
     #[test]
     fn the_tag_and_the_date_are_of_the_file() {
-        assert_eq!(STAMP.etag(), "\"6553f100.5-64\"");
+        assert_eq!(STAMP.etag(None, None), "\"6553f100.5-64\"");
+        assert_eq!(STAMP.etag(None, Some(Coding::Gzip)), "\"6553f100.5-64-gzip\"");
+        assert_eq!(STAMP.etag(Some("0123456789ab"), None), "\"0123456789ab-64\"");
+        assert_eq!(
+            STAMP.etag(Some("0123456789ab"), Some(Coding::Zstd)),
+            "\"0123456789ab-64-zstd\""
+        );
         let now = UnixTime::from_secs(1_800_000_000);
-        assert_eq!(STAMP.last_modified(now).as_deref(), Some(EXACT));
+        assert_eq!(STAMP.last_modified(now).unwrap(), EXACT);
         let past = UnixTime::from_secs(1_600_000_000);
         assert_eq!(STAMP.last_modified(past), None, "never later than the message itself");
         assert_eq!(Stamp { seconds: -1, ..STAMP }.last_modified(now), None);
@@ -242,7 +271,7 @@ mod tests {
 
     #[test]
     fn if_match_compares_strongly_and_wins_over_the_date() {
-        let etag = STAMP.etag();
+        let etag = tag();
         let weak = format!("W/{etag}");
         assert_eq!(judge(&[(header::IF_MATCH, &etag)]), WHOLE);
         assert_eq!(judge(&[(header::IF_MATCH, "*")]), WHOLE);
@@ -262,7 +291,7 @@ mod tests {
 
     #[test]
     fn if_none_match_compares_weakly_in_lists_on_several_lines() {
-        let etag = STAMP.etag();
+        let etag = tag();
         for value in [&*etag, &format!("W/{etag}"), "*", &format!("\"a,b\" ,, W/\"c\",\t{etag}")] {
             assert_eq!(judge(&[(header::IF_NONE_MATCH, value)]), Verdict::NotModified, "{value}");
         }
@@ -285,16 +314,16 @@ mod tests {
 
     #[test]
     fn a_failed_condition_wins_over_a_known_state() {
-        let etag = STAMP.etag();
+        let etag = tag();
         let fields = [(header::IF_MATCH, OTHER), (header::IF_NONE_MATCH, &*etag)];
         assert_eq!(judge(&fields), Verdict::Failed);
     }
 
     #[test]
     fn if_range_must_prove_that_the_part_fits() {
-        let etag = STAMP.etag();
+        let etag = tag();
         let weak = format!("W/{etag}");
-        let part = Verdict::Send(Part::Some { first: 0, last: 9 });
+        let part = Verdict::Send(Part::One(Stretch { first: 0, last: 9 }));
         let range = (header::RANGE, "bytes=0-9");
         for (value, fits) in
             [(&*etag, true), (EXACT, true), (&*weak, false), (BEFORE, false), (OTHER, false)]
@@ -308,10 +337,26 @@ mod tests {
     }
 
     #[test]
+    fn a_date_does_not_say_which_encoding_a_part_is_of() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-9"));
+        headers.insert(header::IF_RANGE, HeaderValue::from_static(EXACT));
+        let etag = STAMP.etag(None, Some(Coding::Brotli));
+        assert_eq!(Conditions::new(&headers, false).judge(STAMP, &etag, true), WHOLE);
+        headers.insert(header::IF_RANGE, etag.clone());
+        assert_ne!(Conditions::new(&headers, false).judge(STAMP, &etag, true), WHOLE);
+        headers.insert(header::IF_RANGE, STAMP.etag(None, None));
+        assert_eq!(Conditions::new(&headers, false).judge(STAMP, &etag, true), WHOLE);
+    }
+
+    #[test]
     fn head_has_no_range() {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-9"));
-        assert_eq!(Conditions::new(&headers, true).judge(STAMP), WHOLE);
+        assert_eq!(
+            Conditions::new(&headers, true).judge(STAMP, &STAMP.etag(None, None), false),
+            WHOLE
+        );
     }
 
     proptest! {
@@ -325,7 +370,7 @@ mod tests {
         #[test]
         fn a_listed_tag_is_found(before in "(\"[!#-~]{0,8}\"[ ,]{1,3}){0,4}") {
             let list = TagList(vec![HeaderValue::from_str(&format!("{before}\"x\"")).unwrap()]);
-            prop_assert!(list.contains("\"x\"", Comparison::Strong));
+            prop_assert!(list.contains(b"\"x\"", Comparison::Strong));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! H20 and H21: parts of files, and the ways out of a folder.
+//! H20, H21 and H22: parts of files, the ways out of a folder, and files encoded beforehand.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -142,6 +142,8 @@ fn h20_ranges_never_make_a_response_longer_than_the_file() {
         ("bytes=-3", "bytes 7-9/10", "789"),
         ("bytes=5-99999999999999999999", "bytes 5-9/10", "56789"),
         ("bytes=-99", "bytes 0-9/10", "0123456789"),
+        ("bytes=0-0,1-1", "bytes 0-1/10", "01"),
+        ("bytes=0-,0-,0-,0-,0-,0-,0-,0-", "bytes 0-9/10", "0123456789"),
     ] {
         let response = range(value);
         if response.status == 200 {
@@ -161,8 +163,7 @@ fn h20_ranges_never_make_a_response_longer_than_the_file() {
     }
     let overlapping = format!("bytes={}", vec!["0-"; 1000].join(","));
     for value in [
-        "bytes=0-0,1-1",
-        "bytes=0-,0-,0-",
+        "bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8",
         "bytes=",
         "bytes",
         "bytes=a-b",
@@ -176,7 +177,43 @@ fn h20_ranges_never_make_a_response_longer_than_the_file() {
         let response = range(value).expect(200);
         assert_eq!(response.text(), "0123456789", "{value}");
     }
+    // Eight parts at most, each byte once; what comes with them is bounded by their number.
+    let most = range("bytes=0-0,2-2,4-4,6-6,8-8,0-0,2-2,4-4").expect(206);
+    assert!(most.header("content-type").unwrap().starts_with("multipart/byteranges; boundary="));
+    assert_eq!(most.text().matches("Content-Range:").count(), 5);
+    assert!(most.text().len() < 8 * 200);
     // A validator that does not fit brings the whole file.
     let stale = client.get("/static/a.txt", "Range: bytes=0-0\r\nIf-Range: \"stale\"\r\n");
     assert_eq!(stale.expect(200).text(), "0123456789");
+}
+
+#[test]
+fn h22_what_is_encoded_beforehand_lies_in_the_folder_and_fits() {
+    let setup = Setup::new();
+    lay_out(setup.folder());
+    let root = setup.folder().join("public/static");
+    fs::write(root.join("a.txt.gz"), "gz").unwrap();
+    symlink(setup.folder().join("secret.txt"), root.join("a.txt.br")).unwrap();
+    rustix::fs::mkfifoat(CWD, root.join("a.txt.zst"), Mode::from_raw_mode(0o644)).unwrap();
+    let gateway = setup.start(
+        "[listener.plain]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\npath = \"/static/*\"\nstatic = \"public/static\"\npublic = true\n\
+         [[route]]\npath = \"/media/*\"\nstatic = \"public/static\"\npublic = true\nmedia = true\n",
+    );
+    let mut client = Client::tcp(gateway.address("plain"));
+    for (accepted, coding, body) in [
+        ("br", None, "0123456789"),
+        ("zstd", None, "0123456789"),
+        ("br, zstd, gzip", Some("gzip"), "gz"),
+        ("gzip;q=0", None, "0123456789"),
+    ] {
+        let response = client.get("/static/a.txt", &format!("Accept-Encoding: {accepted}\r\n"));
+        let response = response.expect(200);
+        assert_eq!(response.header("content-encoding"), coding, "{accepted}");
+        assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(response.text(), body, "{accepted}");
+    }
+    // Whoever uploads a file chooses what it shows, not what another one does.
+    let media = client.get("/media/a.txt", "Accept-Encoding: gzip\r\n").expect(200);
+    assert_eq!((media.header("content-encoding"), media.text()), (None, "0123456789"));
 }

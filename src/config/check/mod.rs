@@ -13,6 +13,7 @@ use super::{Address, Config, Diagnostic, Listener, Protocol, Server, Spanned};
 
 mod issuer;
 mod route;
+mod static_files;
 mod upstream;
 
 /// Checks what no single value shows.

@@ -10,13 +10,14 @@ use super::super::{
     Config, Diagnostic, Issuers, LimitBy, RateLimits, Route, Severity, Spanned, UpstreamRef,
     WebOrigin,
 };
-use super::{Names, header_name, is_token, is_unseen, known, report};
+use super::{Names, header_name, is_token, is_unseen, known, report, static_files};
 
 /// Checks every route, then what no route uses.
 pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
     for (place, route) in config.routes.iter().enumerate() {
         let path = format!("route[{place}]");
         action(config, route, &path, walk);
+        static_files::rules(route, &path, walk);
         references(route, names, &path, walk);
         methods(route, &path, walk);
         logout(route, names, &path, walk);
@@ -53,11 +54,6 @@ fn action(config: &Config, route: &Route, path: &str, walk: &mut Walk<'_>) {
     }
     if let Some(span) = verify {
         verification(config, route, span, &format!("{path}.verify"), walk);
-    }
-    if let (Some(fallback), Some(_), None) = (&route.fallback, &route.upstream, &route.static_root)
-    {
-        let path = format!("{path}.fallback");
-        report(walk, &fallback.span, &path, "`fallback` is for `static` routes", "leave it out");
     }
 }
 
