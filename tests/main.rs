@@ -62,6 +62,8 @@ mod real_stack;
 mod reasons;
 /// Tokens that are taken back.
 mod revocation;
+/// What a route changes on the way.
+mod shaping;
 /// Clients, upstreams, issuers, gateways.
 mod support;
 /// Symlinks that change while files are read.

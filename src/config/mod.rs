@@ -30,6 +30,7 @@ mod route;
 mod scalar;
 mod schema;
 mod server;
+mod shape;
 mod static_files;
 mod token;
 mod unsupported;
@@ -55,9 +56,10 @@ pub use schema::schema;
 pub use server::{
     Assertion, AssertionAlgorithm, Folder, MaxHeaders, Server, Spool, Underscores, Workers,
 };
+pub use shape::{HeaderValues, Redirect, RequestHeaders, ResponseHeaders, Rewrite};
 pub use static_files::Coding;
 pub use token::{TokenPlace, TokenUpstream};
-pub use upstream::{Balance, Kind, OrNone, Upstream, UpstreamTls};
+pub use upstream::{Balance, Buffering, Kind, OrNone, Upstream, UpstreamTls};
 
 table! {
     /// The whole file.

@@ -9,7 +9,10 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{Coding, Cors, RateLimits, RequireTable, Size, Spanned, UpstreamRef};
+use super::{
+    Coding, Cors, RateLimits, Redirect, RequestHeaders, RequireTable, ResponseHeaders, Rewrite,
+    Size, Spanned, UpstreamRef,
+};
 
 table! {
     /// What is allowed, and what then happens. A route wins over another if it is at least as
@@ -29,9 +32,11 @@ table! {
         /// Names of the listeners where the route exists.
         listeners: Option<Vec<Spanned<String>>>, optional("all");
         /// The name of an upstream, or the URL of an endpoint.
-        upstream: Option<Spanned<UpstreamRef>>, optional("either this or `static` is required");
+        upstream: Option<Spanned<UpstreamRef>>, optional("this, `static`, `redirect` or `verify` is required");
         /// A folder to serve: no listing, no dotfiles, no way out by symlink.
-        static_root as "static": Option<Spanned<PathBuf>>, optional("either this or `upstream` is required");
+        static_root as "static": Option<Spanned<PathBuf>>, optional("this, `upstream`, `redirect` or `verify` is required");
+        /// Sends clients elsewhere.
+        redirect: Option<Redirect>, optional("this, `upstream`, `static` or `verify` is required");
         /// Answers proxies that ask before they forward a request (nginx auth_request, Traefik
         /// forwardAuth, Caddy forward_auth, Envoy ext_authz): 200 with the identity headers, or
         /// the refusal. This route's own policy decides; the method and URI of the request asked
@@ -58,6 +63,27 @@ table! {
         rate_limit: Option<RateLimits>, optional("no limit");
         /// Longer request bodies are refused.
         max_body: Size, default("10MiB"), limits("0B", "1TiB");
+        /// Requests of this route that are under way at the same time, over all workers, from the
+        /// verdict on the token to the response's last byte; more are 503 `queue_full`. WebSocket
+        /// connections count until they have switched (`max_tunnels`).
+        max_in_flight: Option<usize>, optional("no limit"), limits(1, 1000000);
+        /// The longest an exchange may take as a whole: then 504, or, once the response has begun,
+        /// a cut. WebSocket connections are not ended by it.
+        timeout: Option<Spanned<Duration>>, optional("off"), limits("1ms", "24h");
+        /// What is changed of requests' headers.
+        request_headers: Option<RequestHeaders>, optional("nothing is changed");
+        /// What is changed of responses' headers.
+        response_headers: Option<ResponseHeaders>, optional("nothing is changed");
+        /// Taken off the path's front before it is forwarded, and told in `X-Forwarded-Prefix`.
+        strip_prefix: Option<Spanned<String>>, optional("the path is forwarded whole");
+        /// What the path, or what `strip_prefix` left of it, becomes.
+        rewrite: Option<Rewrite>, optional("the path stays as it is");
+        /// Put in front of the path, last of all.
+        add_prefix: Option<Spanned<String>>, optional("nothing is put in front");
+        /// Where the application lies: it is told in `X-Forwarded-Prefix` and makes its links with
+        /// it. A `wsgi` upstream gets the whole path and `SCRIPT_NAME`, every other one the path
+        /// below the mount.
+        mount: Option<Spanned<String>>, optional("at the root");
         /// Whether clients may switch to WebSocket, once their token has passed. Other protocols
         /// are never switched to.
         websocket: bool, default(true);

@@ -49,6 +49,8 @@ table! {
         underscore_headers: Underscores, default("drop");
         /// Header names with `_` that may pass.
         allow_headers: Vec<Spanned<String>>, default([]);
+        /// Whether applications are told by `Forwarded` (RFC 7239) as well as by `X-Forwarded-*`.
+        forwarded: bool, default(false);
         /// The header that carries the request's id, to the application and back.
         request_id: Spanned<String>, default("X-Request-Id");
         /// A file of tokens that are refused although they verify, one JSON object a line; read

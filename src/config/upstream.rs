@@ -34,6 +34,9 @@ table! {
         max_tunnels: usize, default(1024), limits(0, 1000000);
         /// TLS to `https://` endpoints.
         tls: Option<UpstreamTls>, optional("the system's roots, the endpoint's name, no certificate of ours");
+        /// Whether a request is sent only once its body is here as a whole, with its length: a
+        /// client that uploads slowly then holds no worker of the application. `auto`: for `wsgi`.
+        buffer_requests: Buffering, default("auto");
     }
 }
 
@@ -82,6 +85,18 @@ words! {
 }
 
 words! {
+    /// Whether bodies are buffered.
+    pub enum Buffering {
+        /// As the upstream's kind needs it.
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never: bodies pass as they come.
+        Off = "off",
+    }
+}
+
+words! {
     /// How an endpoint is chosen.
     pub enum Balance {
         /// The less busy of two at random.
@@ -106,6 +121,7 @@ impl Upstream {
             idle_connections: 64,
             max_tunnels: 1024,
             tls: None,
+            buffer_requests: Buffering::Auto,
             span,
         }
     }
@@ -128,7 +144,8 @@ mod tests {
         let settings = |one: &Upstream| {
             let times =
                 (one.connect_timeout, one.response_timeout, one.read_timeout, one.idle_timeout);
-            (one.kind, one.balance, times, one.idle_connections, one.max_tunnels)
+            let buffering = one.buffer_requests;
+            (one.kind, one.balance, times, one.idle_connections, one.max_tunnels, buffering)
         };
         assert_eq!(settings(written), settings(&of_url));
     }

@@ -16,7 +16,7 @@ use super::state::Gateway;
 use crate::auth::{Guarded, MAX_LOGOUT, Owed, Permit};
 use crate::clock::Clock;
 use crate::http::body::{BodyLimits, RequestBody};
-use crate::http::forwarded::Told;
+use crate::http::forwarded::{Origin, Told};
 use crate::proxy::{Forward, Proxy};
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{RevokeOn, RoutePlan};
@@ -54,9 +54,9 @@ impl<'r> Arrived<'r> {
 }
 
 /// Gives the application the credential as the issuers' settings say; what its answer then owes.
-pub(crate) fn hand_over(
-    guarded: &Guarded<Proxy>,
-    permit: &Permit<'_, Proxy>,
+pub(crate) fn hand_over<A>(
+    guarded: &Guarded<A>,
+    permit: &Permit<'_, A>,
     parts: &mut Parts,
 ) -> Owed {
     match guarded.policy().issuers() {
@@ -94,7 +94,10 @@ pub(super) fn context<'a>(
         pools: gateway.pools(),
         spool: snapshot.spool(),
         // The words are borrowed from beside the exchange, which is changed meanwhile.
-        origin: Seen { told, ..exchange.seen() }.origin(host),
+        origin: Origin {
+            standard: snapshot.tells_forwarded(),
+            ..Seen { told, ..exchange.seen() }.origin(host)
+        },
         via: snapshot.via(),
         request_id: (snapshot.request_id_header(), id),
         assertion: None,

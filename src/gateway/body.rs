@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 
+use super::deadline::Timed;
 use super::stream_end::Bounded;
 use super::tunnel;
 use crate::proxy::{self, Failure};
@@ -23,6 +24,8 @@ pub(super) enum Inner {
     Proxy(proxy::Body),
     /// One of the others, until its token ends.
     Bounded(Box<Bounded>),
+    /// One of the others, until its time is over.
+    Timed(Box<Timed>),
     /// Nothing; what follows is no body.
     Tunnel(Box<tunnel::Waiting>),
 }
@@ -68,6 +71,7 @@ impl Body for Inner {
             Self::Proxy(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|f| f.map_err(BodyError::Proxy))),
+            Self::Timed(body) => Pin::new(body.as_mut()).poll_frame(cx),
             Self::Tunnel(_) => Poll::Ready(None),
         }
     }
@@ -78,6 +82,7 @@ impl Body for Inner {
             Self::Bytes(bytes) => bytes.is_none(),
             Self::File(file) => file.is_end_stream(),
             Self::Proxy(body) => body.is_end_stream(),
+            Self::Timed(body) => body.is_end_stream(),
             Self::Tunnel(_) => true,
         }
     }
@@ -90,6 +95,7 @@ impl Body for Inner {
             }
             Self::File(file) => file.size_hint(),
             Self::Proxy(body) => body.size_hint(),
+            Self::Timed(body) => body.size_hint(),
             Self::Tunnel(_) => SizeHint::with_exact(0),
         }
     }

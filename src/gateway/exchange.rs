@@ -22,12 +22,14 @@ use super::origin::Original;
 use super::reject::{CLIENT_GONE, Reject};
 use super::respond::Asker;
 use super::state::{Gateway, Held};
+use super::steps;
 use super::tunnel;
 use crate::auth::Principal;
 use crate::clock::UnixTime;
 use crate::http::body::BodyCount;
 use crate::http::status::has_no_body;
-use crate::http::{Scheme, Told};
+use crate::http::{Scheme, Told, trace};
+use crate::limit::Place;
 use crate::proxy;
 use crate::server::{BodyEnd, ConnectionInfo};
 use crate::snapshot::Snapshot;
@@ -55,11 +57,15 @@ pub(super) struct Exchange {
     accept: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
+    /// What says which trace it is part of.
+    trace: Option<HeaderValue>,
     /// What the peer tells of the way here, if it is a trusted proxy.
     pub(super) told: Option<Arc<Told>>,
     /// What a trusted proxy may be asking about.
     pub(super) original: Option<Box<Original>>,
     route: Option<usize>,
+    /// Its place among those that the route takes at once.
+    place: Option<Place>,
     /// The origin whose page may read the answer, on a route with `cors`.
     admitted: Option<Box<HeaderValue>>,
     pub(super) received: Option<Arc<BodyCount>>,
@@ -121,9 +127,11 @@ impl Exchange {
             accept: parts.headers.get(ACCEPT).cloned(),
             user_agent: parts.headers.get(USER_AGENT).cloned(),
             referer: parts.headers.get(REFERER).cloned(),
+            trace: trace::parent(&parts.headers).cloned(),
             told: None,
             original: None,
             route: None,
+            place: None,
             admitted: None,
             received: None,
             asserted_dropped: 0,
@@ -164,6 +172,24 @@ impl Exchange {
         self.admitted = cors.and_then(|cors| cors.admit(headers)).map(Box::new);
     }
 
+    /// Takes a place among those that the route takes at once.
+    pub(super) fn enter(&mut self, route: &RoutePlan) -> Result<(), Reject> {
+        if let Some(concurrency) = &route.concurrency {
+            self.place = Some(concurrency.enter().ok_or(Reject::RouteFull)?);
+        }
+        Ok(())
+    }
+
+    /// See [`steps::forwarded_target`].
+    pub(super) fn forwarded_target(
+        &self,
+        host: &str,
+        parts: &Parts,
+    ) -> Result<Option<Uri>, Reject> {
+        let Some(route) = self.route else { return Ok(None) };
+        steps::forwarded_target(&self.snapshot, route, self.connection.listener, host, parts)
+    }
+
     pub(super) fn route(&self) -> Option<&RoutePlan> {
         self.route.and_then(|index| self.snapshot.route(index))
     }
@@ -194,6 +220,8 @@ impl Exchange {
     /// The client has its 101: whatever ends the tunnel, that much was complete.
     pub(super) fn switched(&mut self) {
         self.complete = true;
+        // A tunnel has a limit of its own.
+        self.place = None;
     }
 
     /// Notes what a tunnel or a body ended with.
@@ -216,6 +244,7 @@ impl Exchange {
         self.status = response.status();
         let (mut parts, body) = response.into_parts();
         let mut inner = body.into();
+        self.edit(&mut parts.headers);
         if let Some(cors) = self.route().and_then(|route| route.cors.as_ref()) {
             cors.write(self.admitted.as_deref(), &mut parts.headers);
         }
@@ -232,6 +261,18 @@ impl Exchange {
         Response::from_parts(parts, Body { inner, exchange: Some(self) })
     }
 
+    /// What the route changes of every response. A refusal keeps what it says.
+    fn edit(&self, headers: &mut HeaderMap) {
+        let Some(edits) = self.route().and_then(|route| route.response_edits.as_deref()) else {
+            return;
+        };
+        let secure = self.seen().public().0 == Scheme::Https;
+        match self.reason {
+            None => edits.apply(headers, secure),
+            Some(_) => edits.complete(headers, secure),
+        }
+    }
+
     fn record(&self) {
         let (status, reason) = self.verdict();
         let listener = self.listener();
@@ -239,7 +280,7 @@ impl Exchange {
             at: self.at,
             duration: self.elapsed(),
             request_id: self.request_id.as_bytes(),
-            trace_id: None,
+            trace_id: self.trace.as_ref().and_then(trace::trace_id),
             listener: (listener.id, &listener.name),
             route: self.route().map(|route| (route.id, &*route.name)),
             method: Some(&self.method),

@@ -21,7 +21,7 @@ use super::respond::respond;
 use super::state::Gateway;
 use super::steps::{self, Lead};
 use super::stream_end::{Bound, bind};
-use super::{limits, local, logout, preflight, tunnel};
+use super::{deadline, limits, local, logout, preflight, tunnel};
 use crate::auth::{self, Guarded, Permit, Policy, Principal};
 use crate::http::authority::Authority;
 use crate::http::cors;
@@ -147,8 +147,27 @@ async fn steps(
     match &route.action {
         Action::Files(guarded) => serve_file(gateway, exchange, route, guarded, &parts).await,
         Action::Proxy(guarded) => {
-            let arrived = Arrived::of(parts, body, head.host, route, snapshot.body_timeout());
-            forward(gateway, exchange, route, guarded, arrived).await
+            let target = exchange.forwarded_target(head.authority.host(), &parts)?;
+            let mut arrived = Arrived::of(parts, body, head.host, route, snapshot.body_timeout());
+            if let Some(target) = target {
+                arrived.parts.uri = target;
+            }
+            match route.timeout {
+                None => forward(gateway, exchange, route, guarded, arrived).await,
+                Some(whole) => {
+                    // Boxed, like all that few routes ask for.
+                    let timed =
+                        deadline::forward(gateway, exchange, route, guarded, arrived, whole);
+                    Box::pin(timed).await
+                }
+            }
+        }
+        Action::Redirect(guarded) => {
+            let permit = permit(gateway, exchange, route, guarded, &parts).await?;
+            let _owed = hand_over(guarded, &permit, &mut parts);
+            let secrets = snapshot.secret_parameters();
+            let answer = local::redirect(&permit, &parts.uri, secrets).map_err(Reject::Path)?;
+            Ok(answer.map(Inner::from))
         }
         Action::Verify(guarded) => {
             let permit = permit(gateway, exchange, route, guarded, &parts).await?;
@@ -219,7 +238,7 @@ fn bound<A>(
     ends.bodies.then(|| Bound::of(permit, ends, revocations, gateway.clock())).flatten()
 }
 
-async fn forward(
+pub(super) async fn forward(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &RoutePlan,
@@ -271,6 +290,7 @@ pub(super) async fn permit<'s, A>(
     let permit = guarded.authorize(principal, gateway.clock().wall()).map_err(Reject::Denied)?;
     let principal = permit.principal().map(Arc::as_ref);
     limits::admit_principal(exchange, route, principal, gateway.clock())?;
+    exchange.enter(route)?;
     Ok(permit)
 }
 

@@ -7,11 +7,12 @@
 //! 4. `preflight` and `metadata` answer what needs no route's action: the listener's redirect,
 //!    `OPTIONS *`, CORS preflights, and how to get a token.
 //! 5. Admission: the client's address, the declared length against the route's `max_body`, and
-//!    `limits` by address or header.
+//!    `limits` by address or header. The path to forward is made, and doubted like the first one.
 //! 6. Authenticate: a token becomes a principal, or a refusal.
 //! 7. Authorize: a principal becomes a permit, the only key to the route's action.
-//! 8. `limits` by claim.
-//! 9. Serve: a file, the upstream's answer, a WebSocket (`tunnel`), or our own word (`local`).
+//! 8. `limits` by claim, and how many requests the route takes at once.
+//! 9. Serve: a file, the upstream's answer, a WebSocket (`tunnel`), or our own word (`local`);
+//!    within the route's `timeout` (`deadline`).
 //! 10. Any refusal or failure is answered by `respond`, the only maker of error responses.
 //!
 //! `handle` is that list as code; what of it a head alone decides is in `steps`, which `explain`
@@ -19,6 +20,7 @@
 
 mod arrived;
 mod body;
+mod deadline;
 mod exchange;
 mod handle;
 mod limits;
@@ -37,7 +39,7 @@ mod tunnel;
 pub(crate) use arrived::{assertion, hand_over};
 pub use body::BodyError;
 pub use exchange::Body;
-pub(crate) use local::verify as verify_answer;
+pub(crate) use local::{redirect as redirect_answer, verify as verify_answer};
 pub(crate) use origin::Seen;
 pub use reject::{RateLimited, Reject};
 pub use state::Gateway;

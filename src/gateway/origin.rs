@@ -87,6 +87,7 @@ impl<'a> Seen<'a> {
             scheme,
             host,
             port,
+            standard: false,
         }
     }
 }
@@ -122,7 +123,7 @@ impl Exchange {
     pub(super) fn original_record(&self) -> Option<OriginalRecord<'_>> {
         let original = self.original.as_deref()?;
         match self.route()?.action {
-            Action::Files(_) | Action::Proxy(_) => None,
+            Action::Files(_) | Action::Proxy(_) | Action::Redirect(_) => None,
             Action::Verify(_) => Some(OriginalRecord {
                 method: original.method.as_ref().map(HeaderValue::as_bytes),
                 host: original.host.as_ref().map(HeaderValue::as_bytes),

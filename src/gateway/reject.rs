@@ -43,6 +43,8 @@ pub enum Reject {
     Path(PathError),
     /// The upstream gave no usable answer.
     Proxy(proxy::Failure),
+    /// The route has as many requests under way as it takes.
+    RouteFull,
     /// The client asks more often than the route allows.
     RateLimited(RateLimited),
     /// The route does not switch to WebSocket.
@@ -96,6 +98,7 @@ impl Reject {
             },
             Self::Proxy(failure) => failure.reason(),
             Self::RateLimited(_) => Reason::RateLimited,
+            Self::RouteFull => Reason::QueueFull,
             Self::WebSocketOff => Reason::Forbidden,
         }
     }
@@ -134,6 +137,7 @@ impl Reject {
             | Self::NoRoute
             | Self::Path(_)
             | Self::RateLimited(_)
+            | Self::RouteFull
             | Self::WebSocketOff => false,
         }
     }
@@ -143,6 +147,7 @@ impl Reject {
         match self {
             Self::Auth(refusal) => Some(refusal.detail()),
             Self::Head(HeadError::BadRequest(detail)) => Some(detail),
+            Self::RouteFull => Some("max_in_flight"),
             Self::WebSocketOff => Some("websocket_off"),
             Self::RateLimited(limited) => Some(limited.by),
             Self::AddressNotAllowed

@@ -83,6 +83,7 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         | Reject::NoRoute
         | Reject::Path(_)
         | Reject::Proxy(_)
+        | Reject::RouteFull
         | Reject::WebSocketOff => {}
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -19,10 +19,10 @@ use super::preflight;
 use super::reject::Reject;
 use crate::http::authority::Authority;
 use crate::http::forwarded::{Told, told};
-use crate::http::{headers, path, upgrade};
-use crate::route::Found;
-use crate::snapshot::Snapshot;
+use crate::http::{HeadError, headers, path, upgrade};
+use crate::route::{Found, RewriteError};
 use crate::snapshot::plan::{Action, RoutePlan};
+use crate::snapshot::{Misrouted, Snapshot};
 
 // === step 2: the head ===
 
@@ -57,13 +57,18 @@ pub(crate) fn canonical(uri: &Uri) -> Result<(Uri, bool), Reject> {
     if matches!(path, Cow::Borrowed(_)) && uri.authority().is_none() {
         return Ok((uri.clone(), doubtful));
     }
-    let target = match uri.query() {
+    Ok((target(path.into_owned(), uri.query())?, doubtful))
+}
+
+/// A target in origin form.
+fn target(path: String, query: Option<&str>) -> Result<Uri, Reject> {
+    let target = match query {
         Some(query) => format!("{path}?{query}"),
-        None => path.into_owned(),
+        None => path,
     };
     let target =
         PathAndQuery::try_from(target).map_err(|_| Reject::Path(path::PathError::Control))?;
-    Ok((Uri::from(target), doubtful))
+    Ok(Uri::from(target))
 }
 
 // === steps 3 and 4: where it leads ===
@@ -162,7 +167,8 @@ pub(crate) fn admit(
         Action::Files(_) | Action::Proxy(_) if declared(headers) > route.max_body => {
             return Err(Reject::BodyTooLarge);
         }
-        Action::Files(_) | Action::Proxy(_) | Action::Verify(_) => {}
+        // Neither do redirects read it.
+        Action::Files(_) | Action::Proxy(_) | Action::Redirect(_) | Action::Verify(_) => {}
     }
     match &route.allow_ips {
         Some(allowed) if !seen.client().is_some_and(|client| allowed.contains(client)) => {
@@ -176,6 +182,27 @@ pub(crate) fn admit(
 fn declared(headers: &HeaderMap) -> u64 {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+/// The target to forward, where the route changes the path: a path of this route for everybody who
+/// reads it (H8).
+pub(crate) fn forwarded_target(
+    snapshot: &Snapshot,
+    route: usize,
+    listener: usize,
+    host: &str,
+    parts: &Parts,
+) -> Result<Option<Uri>, Reject> {
+    match snapshot.forwarded_path(route, listener, host, parts.uri.path(), &parts.method) {
+        Ok(None) => Ok(None),
+        Ok(Some(path)) => target(path, parts.uri.query()).map(Some),
+        Err(Misrouted::Rewrite(RewriteError::TooLong)) => {
+            Err(Reject::Head(HeadError::TargetTooLong))
+        }
+        Err(Misrouted::Rewrite(RewriteError::NotCanonical) | Misrouted::Split(_)) => {
+            Err(Reject::Path(path::PathError::Ambiguous))
+        }
+    }
 }
 
 // === step 9: the action ===

@@ -30,6 +30,8 @@ pub struct Origin<'a> {
     pub host: &'a HeaderValue,
     /// The port that the client asked.
     pub port: u16,
+    /// Whether it is told in RFC 7239's words as well.
+    pub standard: bool,
 }
 
 /// Writes `X-Forwarded-For` (the client, then the hops), `-Proto`, `-Host`, `-Port` and `X-Real-IP`
@@ -57,6 +59,44 @@ pub fn write_forwarded(head: &mut Vec<u8>, origin: &Origin<'_>) {
     head.extend_from_slice(b"\r\nx-forwarded-port: ");
     head.extend_from_slice(itoa::Buffer::new().format(origin.port).as_bytes());
     head.extend_from_slice(b"\r\n");
+    if origin.standard {
+        write_standard(head, origin);
+    }
+}
+
+/// `Forwarded` (RFC 7239 section 4): an element for the client, with what it asked for, and one for
+/// each hop.
+fn write_standard(head: &mut Vec<u8>, origin: &Origin<'_>) {
+    head.extend_from_slice(b"forwarded: for=");
+    match origin.client {
+        Some(client) => write_node(head, client),
+        None => head.extend_from_slice(b"unknown"),
+    }
+    // A host holds neither; were it otherwise, it could write elements of its own.
+    if !origin.host.as_bytes().iter().any(|byte| matches!(byte, b'"' | b'\\')) {
+        head.extend_from_slice(b";host=\"");
+        head.extend_from_slice(origin.host.as_bytes());
+        head.push(b'"');
+    }
+    head.extend_from_slice(b";proto=");
+    head.extend_from_slice(origin.scheme.as_str().as_bytes());
+    for hop in origin.hops {
+        head.extend_from_slice(b", for=");
+        write_node(head, *hop);
+    }
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Section 6.1: an IPv6 address stands in brackets, and those in quotes.
+fn write_node(head: &mut Vec<u8>, address: IpAddr) {
+    let address = address.to_canonical();
+    if address.is_ipv6() {
+        head.extend_from_slice(b"\"[");
+        write_address(head, address);
+        head.extend_from_slice(b"]\"");
+    } else {
+        write_address(head, address);
+    }
 }
 
 /// Appends an address. A dual-stack listener sees IPv4 peers as `::ffff:192.0.2.1`; applications

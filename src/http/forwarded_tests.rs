@@ -14,7 +14,14 @@ fn written(origin: &Origin<'_>) -> String {
 fn forwarding_headers_say_what_the_socket_says() {
     let host = HeaderValue::from_static("App.example:8443");
     let client = Some("::ffff:192.0.2.7".parse().unwrap());
-    let origin = Origin { client, hops: &[], scheme: Scheme::Https, host: &host, port: 443 };
+    let origin = Origin {
+        client,
+        hops: &[],
+        scheme: Scheme::Https,
+        host: &host,
+        port: 443,
+        standard: false,
+    };
     assert_eq!(
         written(&origin),
         "x-forwarded-for: 192.0.2.7\r\nx-real-ip: 192.0.2.7\r\nx-forwarded-proto: https\r\n\
@@ -81,8 +88,14 @@ fn a_pseudonym_is_always_a_token() {
 fn applications_are_told_the_client_first_and_then_the_trusted_hops() {
     let host = HeaderValue::from_static("app.example");
     let (client, hops) = (ip("203.0.113.9"), [ip("::ffff:10.0.0.2"), ip("10.0.0.1")]);
-    let origin =
-        Origin { client: Some(client), hops: &hops, scheme: Scheme::Https, host: &host, port: 443 };
+    let origin = Origin {
+        client: Some(client),
+        hops: &hops,
+        scheme: Scheme::Https,
+        host: &host,
+        port: 443,
+        standard: false,
+    };
     let told = written(&origin);
     assert!(told.contains("x-forwarded-for: 203.0.113.9, 10.0.0.2, 10.0.0.1\r\n"), "{told}");
     assert!(told.contains("x-real-ip: 203.0.113.9\r\n"), "{told}");
@@ -301,4 +314,35 @@ proptest! {
             prop_assert!(told.hops.iter().all(|hop| trusted().contains(*hop)));
         }
     }
+}
+
+#[test]
+fn forwarded_is_told_where_that_is_wanted() {
+    let host = HeaderValue::from_static("example.com:8443");
+    let hops = ["10.0.0.1".parse().unwrap(), "2001:db8::2".parse().unwrap()];
+    let origin = Origin {
+        client: Some("::ffff:192.0.2.1".parse().unwrap()),
+        hops: &hops,
+        scheme: Scheme::Https,
+        host: &host,
+        port: 8443,
+        standard: true,
+    };
+    let line = |origin: &Origin<'_>| {
+        let head = written(origin);
+        head.lines().find(|line| line.starts_with("forwarded: ")).map(str::to_owned)
+    };
+    assert_eq!(
+        line(&origin).as_deref(),
+        Some(
+            "forwarded: for=192.0.2.1;host=\"example.com:8443\";proto=https, for=10.0.0.1, \
+             for=\"[2001:db8::2]\""
+        )
+    );
+    let bare = Origin { client: None, hops: &[], scheme: Scheme::Http, ..origin };
+    let expected = "forwarded: for=unknown;host=\"example.com:8443\";proto=http";
+    assert_eq!(line(&bare).as_deref(), Some(expected));
+    let quoted = HeaderValue::from_static("a\";for=evil");
+    let line = line(&Origin { host: &quoted, ..bare }).unwrap();
+    assert_eq!(line, "forwarded: for=unknown;proto=http");
 }

@@ -4,6 +4,8 @@
 //! what, and what a refusal looks like is decided elsewhere. Memory is bounded whatever clients
 //! send.
 
+pub mod concurrency;
 pub mod rate;
 
+pub use concurrency::{Concurrency, Place};
 pub use rate::{Account, Limiter, Quota, Wait};

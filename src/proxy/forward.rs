@@ -29,7 +29,7 @@ pub(super) async fn run(
 ) -> Result<Response<Body>, Failure> {
     let upstream = &permit.action().upstream;
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
-    let prepared = prepare(request, upstream.kind(), identity, ctx).await?;
+    let prepared = prepare(request, permit.action(), identity, ctx).await?;
     let Prepared { message, repeatable, trailers } = prepared;
     Attempts { upstream, ctx, trace, repeatable, trailers }.run(message).await
 }

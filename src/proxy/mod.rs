@@ -27,6 +27,7 @@ use hyper::{Request, Response, StatusCode};
 
 use crate::auth::Permit;
 use crate::clock::Clock;
+use crate::http::RequestEdits;
 use crate::http::body::RequestBody;
 use crate::http::forwarded::{Origin, Via};
 use crate::upstream::Upstream;
@@ -42,6 +43,10 @@ pub use tunnel::{End, Flow, Tunnel};
 pub struct Proxy {
     /// Where to.
     pub upstream: Arc<Upstream>,
+    /// What is changed of requests' headers on the way, if anything is.
+    pub edits: Option<Box<RequestEdits>>,
+    /// Whether a request is sent only once its body is here as a whole.
+    pub buffers_requests: bool,
 }
 
 /// The idle upstream connections of one worker.
@@ -109,7 +114,7 @@ pub fn head(
     ctx: &Forward<'_>,
 ) -> Result<Vec<u8>, Failure> {
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
-    request::begin_head(&mut parts, identity, ctx).map(|(head, _)| head)
+    request::begin_head(&mut parts, permit.action(), identity, ctx).map(|(head, _)| head)
 }
 
 /// What came of a request to switch to WebSocket.

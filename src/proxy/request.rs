@@ -14,7 +14,7 @@ use hyper::{Method, Request};
 
 use super::buffer::{Spool, gather};
 use super::retry::is_idempotent;
-use super::{Failure, Forward, Outgoing};
+use super::{Failure, Forward, Outgoing, Proxy};
 use crate::http::body::RequestBody;
 use crate::http::forwarded::write_forwarded;
 use crate::http::headers::{join_cookies, write_line};
@@ -33,13 +33,13 @@ pub(super) struct Prepared {
 /// Writes the head, and gathers the body if the application cannot take it as it comes.
 pub(super) async fn prepare(
     request: Request<RequestBody>,
-    kind: Kind,
+    proxy: &Proxy,
     identity: &[(HeaderName, HeaderValue)],
     ctx: &Forward<'_>,
 ) -> Result<Prepared, Failure> {
     let (mut parts, body) = request.into_parts();
-    let (mut head, trailers) = begin_head(&mut parts, identity, ctx)?;
-    let (body, length) = frame(body, kind, ctx.spool).await?;
+    let (mut head, trailers) = begin_head(&mut parts, proxy, identity, ctx)?;
+    let (body, length) = frame(body, proxy, ctx.spool).await?;
     write_framing(&mut head, length, &parts);
     head.extend_from_slice(b"\r\n");
     let repeatable = length == Some(0) && is_idempotent(&parts.method);
@@ -54,12 +54,13 @@ pub(super) async fn prepare(
 /// The head of a request but for its framing, and whether the client takes trailers.
 pub(super) fn begin_head(
     parts: &mut Parts,
+    proxy: &Proxy,
     identity: &[(HeaderName, HeaderValue)],
     ctx: &Forward<'_>,
 ) -> Result<(Vec<u8>, bool), Failure> {
     join_cookies(&mut parts.headers);
     let trailers = wants_trailers(&parts.headers);
-    let mut head = write_head(parts, identity, ctx)?;
+    let mut head = write_head(parts, proxy, identity, ctx)?;
     if trailers {
         // RFC 9110 section 10.1.4.
         head.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
@@ -70,12 +71,13 @@ pub(super) fn begin_head(
 /// Writes the head of a request that asks to switch to WebSocket; it has no body.
 pub(super) fn prepare_switch(
     request: Request<RequestBody>,
+    proxy: &Proxy,
     identity: &[(HeaderName, HeaderValue)],
     ctx: &Forward<'_>,
 ) -> Result<Message<Outgoing>, Failure> {
     let (mut parts, _empty) = request.into_parts();
     join_cookies(&mut parts.headers);
-    let mut head = write_head(&parts, identity, ctx)?;
+    let mut head = write_head(&parts, proxy, identity, ctx)?;
     head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n\r\n");
     let body = Outgoing::empty();
     Ok(Message { head, body, length: Some(0), to_head: false, may_switch: true })
@@ -84,6 +86,7 @@ pub(super) fn prepare_switch(
 /// Everything but the framing.
 fn write_head(
     parts: &Parts,
+    proxy: &Proxy,
     identity: &[(HeaderName, HeaderValue)],
     ctx: &Forward<'_>,
 ) -> Result<Vec<u8>, Failure> {
@@ -102,10 +105,14 @@ fn write_head(
         let ours = is_ours(name)
             || name == request_id_name
             || identity.iter().any(|(asserted, _)| asserted == name)
-            || ctx.assertion.is_some_and(|(asserted, _)| asserted == name);
+            || ctx.assertion.is_some_and(|(asserted, _)| asserted == name)
+            || proxy.edits.as_deref().is_some_and(|edits| edits.withholds(name));
         if !ours && !hop_by_hop.contains(name) {
             write_line(&mut head, name, value);
         }
+    }
+    if let Some(edits) = &proxy.edits {
+        edits.write(&mut head);
     }
     write_forwarded(&mut head, &ctx.origin);
     for (name, value) in identity {
@@ -137,26 +144,28 @@ fn is_ours(name: &HeaderName) -> bool {
 /// The body as it will be sent, with its length unless it is sent in chunks.
 async fn frame(
     body: RequestBody,
-    kind: Kind,
+    proxy: &Proxy,
     spool: &Arc<Spool>,
 ) -> Result<(Outgoing, Option<u64>), Failure> {
     let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-    match (length, kind) {
-        (Some(0), _) if body.is_end_stream() => Ok((Outgoing::empty(), length)),
-        // Over HTTP/2 the stream is still open, and what comes may contradict the announcement. Once
-        // that is refused, nobody must have been asked (H2).
-        (Some(0), _) => {
-            Box::pin(body.end()).await.map_err(|error| Failure::from(&error))?;
-            Ok((Outgoing::empty(), length))
-        }
-        (Some(_), _) | (None, Kind::Http) => Ok((Outgoing::stream(body), length)),
-        (None, Kind::Wsgi) => {
-            // Boxed: few requests need it, and every one's future is moved whole.
-            let gathered = Box::pin(gather(body, spool)).await?;
-            let length = gathered.remaining();
-            Ok((Outgoing::gathered(gathered), Some(length)))
-        }
+    if body.is_end_stream() {
+        return Ok((Outgoing::empty(), length));
     }
+    if length == Some(0) {
+        // Over HTTP/2 the stream is still open, and what comes may contradict the announcement.
+        // Once that is refused, nobody must have been asked (H2).
+        Box::pin(body.end()).await.map_err(|error| Failure::from(&error))?;
+        return Ok((Outgoing::empty(), length));
+    }
+    // A WSGI application takes a body without a length for none, whatever is buffered.
+    let needs_length = length.is_none() && matches!(proxy.upstream.kind(), Kind::Wsgi);
+    if !proxy.buffers_requests && !needs_length {
+        return Ok((Outgoing::stream(body), length));
+    }
+    // Boxed: few requests need it, and every one's future is moved whole.
+    let gathered = Box::pin(gather(body, spool)).await?;
+    let length = gathered.remaining();
+    Ok((Outgoing::gathered(gathered), Some(length)))
 }
 
 /// An empty body is announced only where one is expected (RFC 9110 section 8.6), or was before.

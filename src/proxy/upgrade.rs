@@ -34,7 +34,7 @@ pub(super) async fn run(
 ) -> Result<Upgrade, Failure> {
     let upstream = &permit.action().upstream;
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
-    let request = prepare_switch(request, identity, ctx)?;
+    let request = prepare_switch(request, permit.action(), identity, ctx)?;
     let start = ctx.clock.now();
     let (lease, claim) = connect(upstream, ctx, trace).await?;
     let endpoint = lease.connection.endpoint();

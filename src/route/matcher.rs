@@ -177,6 +177,13 @@ impl PathPattern {
         }
     }
 
+    /// What the `/*` of a prefix stands for in a path that matches: without the slash in front.
+    pub fn rest_of<'p>(&self, path: &'p str) -> &'p str {
+        let segments = self.base().matches('/').count();
+        let slash = path.match_indices('/').nth(segments);
+        slash.and_then(|(at, _)| path.get(at + 1..)).unwrap_or_default()
+    }
+
     /// The decoded segments, without the wildcard.
     pub(super) fn segments(&self) -> Vec<Vec<u8>> {
         let (Self::Exact(text) | Self::Prefix(text)) = self;

@@ -16,6 +16,7 @@
 pub mod matcher;
 pub mod methods;
 pub mod relation;
+pub mod rewrite;
 pub mod split_view;
 pub mod table;
 
@@ -23,5 +24,6 @@ pub use matcher::PathPatternError;
 pub use matcher::{HostPattern, HostPatternError, ListenerSet, Matcher, PathPattern};
 pub use methods::{Allow, MethodError, MethodSet};
 pub use relation::{Explanation, Lost, Relation, explain, relation, shadowed};
+pub use rewrite::{Pattern, Rewrite, RewriteError, Rewritten};
 pub use split_view::Split;
 pub use table::{Found, Table};

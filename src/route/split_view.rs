@@ -9,6 +9,7 @@ use std::fmt;
 
 use hyper::Method;
 
+use super::rewrite::{Rewrite, Rewritten};
 use super::table::{Found, Table};
 use crate::http::PathError;
 use crate::http::readings::readings;
@@ -23,6 +24,8 @@ pub enum Split<T> {
         /// Where that leads.
         found: Found<T>,
     },
+    /// A pattern made it, so that nobody can say what its other readings were made from.
+    ByPattern,
     /// There are more readings than can be looked at.
     TooMany(PathError),
 }
@@ -31,6 +34,7 @@ impl<T> fmt::Display for Split<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Elsewhere { reading, .. } => write!(f, "some read it as `{reading}`"),
+            Self::ByPattern => f.write_str("as it is rewritten it can be read in several ways"),
             Self::TooMany(_) => f.write_str("it can be read in too many ways"),
         }
     }
@@ -53,17 +57,81 @@ pub fn agree<T: Copy + PartialEq>(
 ) -> Result<(), Split<T>> {
     for reading in readings(raw_path).map_err(Split::TooMany)? {
         let theirs = table.find(listener, host, &reading.path, method);
-        let leads_elsewhere = match (found, &theirs) {
-            (Found::Route(ours), Found::Route(theirs)) => ours != theirs,
-            (Found::MethodNotAllowed(_) | Found::None, Found::Route(_)) => true,
-            (Found::MethodNotAllowed(_), Found::MethodNotAllowed(_))
-            | (Found::None, Found::None) => false,
-            (Found::Route(_), Found::MethodNotAllowed(_) | Found::None)
-            | (Found::MethodNotAllowed(_), Found::None)
-            | (Found::None, Found::MethodNotAllowed(_)) => !reading.has_dots,
-        };
-        if leads_elsewhere {
+        if leads_elsewhere(found, &theirs, reading.has_dots) {
             return Err(Split::Elsewhere { reading: reading.path, found: theirs });
+        }
+    }
+    Ok(())
+}
+
+fn leads_elsewhere<T: PartialEq>(ours: &Found<T>, theirs: &Found<T>, has_dots: bool) -> bool {
+    match (ours, theirs) {
+        (Found::Route(ours), Found::Route(theirs)) => ours != theirs,
+        (Found::MethodNotAllowed(_) | Found::None, Found::Route(_)) => true,
+        (Found::MethodNotAllowed(_), Found::MethodNotAllowed(_)) | (Found::None, Found::None) => {
+            false
+        }
+        (Found::Route(_), Found::MethodNotAllowed(_) | Found::None)
+        | (Found::MethodNotAllowed(_), Found::None)
+        | (Found::None, Found::MethodNotAllowed(_)) => !has_dots,
+    }
+}
+
+/// Where a request is looked up.
+#[derive(Debug)]
+pub struct At<'a, T> {
+    /// The routes.
+    pub table: &'a Table<T>,
+    /// By slot.
+    pub listener: usize,
+    /// In canonical form.
+    pub host: &'a str,
+    /// The request's.
+    pub method: &'a Method,
+}
+
+/// Whether everybody who reads a path that `route` has rewritten comes to what `route` forwards.
+///
+/// A reading is taken back to the path that it would have been made from: that has to lead to
+/// `route` as well, and there has to be one. And no reading may be a path of the `rivals`, which
+/// forward to the same application and ask for other tokens.
+///
+/// # Errors
+/// The first reading that leads elsewhere.
+pub fn agree_rewritten<T: Copy + PartialEq>(
+    at: &At<'_, T>,
+    route: T,
+    rewrite: &Rewrite,
+    rewritten: &Rewritten,
+    rivals: &[T],
+) -> Result<(), Split<T>> {
+    let find = |path: &str| at.table.find(at.listener, at.host, path, at.method);
+    let rival = |path: &str| match find(path) {
+        Found::Route(other) if rivals.contains(&other) => Some(Found::Route(other)),
+        Found::Route(_) | Found::MethodNotAllowed(_) | Found::None => None,
+    };
+    let elsewhere = |reading: &str, found| Split::Elsewhere { reading: reading.to_owned(), found };
+    if !rivals.is_empty()
+        && let Some(found) = rival(&rewritten.path)
+    {
+        return Err(elsewhere(&rewritten.path, found));
+    }
+    if !rewritten.doubtful {
+        return Ok(());
+    }
+    if rewritten.by_pattern {
+        return Err(Split::ByPattern);
+    }
+    for reading in readings(&rewritten.path).map_err(Split::TooMany)? {
+        if let Some(found) = rival(&reading.path) {
+            return Err(elsewhere(&reading.path, found));
+        }
+        let Some(from) = rewrite.undo(&reading.path) else {
+            return Err(elsewhere(&reading.path, Found::None));
+        };
+        let theirs = find(&from);
+        if leads_elsewhere(&Found::Route(route), &theirs, reading.has_dots) {
+            return Err(elsewhere(&reading.path, theirs));
         }
     }
     Ok(())

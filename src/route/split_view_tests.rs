@@ -5,7 +5,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::http::path::canonicalize;
-use crate::route::{ListenerSet, Matcher, MethodSet};
+use crate::route::{ListenerSet, Matcher, MethodSet, Pattern};
 
 /// A table of these patterns, each route known by its place.
 fn table(patterns: &[&str]) -> Table<usize> {
@@ -206,4 +206,73 @@ proptest! {
             prop_assert!(agrees, "{} is forwarded as {} but read as {}", raw, forwarded, reading);
         }
     }
+}
+
+// === rewritten paths ===
+
+/// Routes by path, of which `rewritten` takes its prefix off and puts another in front.
+struct Rewriting {
+    table: Table<usize>,
+    rewrite: Rewrite,
+    rivals: Vec<usize>,
+}
+
+impl Rewriting {
+    fn new(paths: &[&str], rewrite: Rewrite, rivals: &[usize]) -> Self {
+        Self { table: table(paths), rewrite, rivals: rivals.to_vec() }
+    }
+
+    /// What the first route forwards for a path, or what somebody takes it for.
+    fn forwards(&self, raw: &str) -> String {
+        let canonical = canonicalize(raw).unwrap().path;
+        let Ok(rewritten) = self.rewrite.apply(&canonical) else { return "no path".to_owned() };
+        let at = At { table: &self.table, listener: 0, host: "h", method: &Method::GET };
+        match agree_rewritten(&at, 0, &self.rewrite, &rewritten, &self.rivals) {
+            Ok(()) => rewritten.path,
+            Err(split) => split.to_string(),
+        }
+    }
+}
+
+#[test]
+fn h8_a_rewritten_path_is_read_in_every_way() {
+    let routes =
+        Rewriting::new(&["/api/public/*", "/api/admin/*"], Rewrite::new("/api", None, ""), &[]);
+    assert_eq!(routes.forwards("/api/public/x"), "/public/x");
+    assert_eq!(routes.forwards("/api/public/a%2Fb"), "/public/a%2Fb", "as GitLab's projects are");
+    assert_eq!(routes.forwards("/api/public/..%2fadmin"), "some read it as `/admin`");
+    assert_eq!(routes.forwards("/api/public/..;/admin"), "some read it as `/admin`");
+    assert_eq!(routes.forwards("/api/public/%252e%252e%252fadmin"), "some read it as `/admin`");
+}
+
+#[test]
+fn h8_nothing_climbs_out_of_what_is_put_in_front() {
+    // One route for everything: before it was rewritten no reading led elsewhere.
+    let routes = Rewriting::new(&["/*"], Rewrite::new("", None, "/tenants/a"), &[]);
+    assert_eq!(routes.forwards("/x/y"), "/tenants/a/x/y");
+    assert_eq!(routes.forwards("/x%2Fy"), "/tenants/a/x%2Fy");
+    for raw in ["/..;/b/secret", "/..%2fb/secret", "/x%2f..%2f..%2fb", "/%252e%252e/b", "/..%5cb"] {
+        let said = routes.forwards(raw);
+        assert!(said.starts_with("some read it as"), "{raw}: {said}");
+    }
+}
+
+#[test]
+fn h8_what_a_rival_protects_has_no_second_name() {
+    let strip = || Rewrite::new("/open", None, "");
+    let routes = Rewriting::new(&["/open/*", "/admin/*", "/other/*"], strip(), &[1]);
+    assert_eq!(routes.forwards("/open/x"), "/x");
+    assert_eq!(routes.forwards("/open/admin/x"), "some read it as `/admin/x`");
+    assert_eq!(routes.forwards("/open/other/x"), "/other/x", "another application's");
+    assert_eq!(routes.forwards("/open/x;/../admin"), "some read it as `/admin`");
+    assert_eq!(routes.forwards("/open//admin"), "no path");
+}
+
+#[test]
+fn h8_a_pattern_has_no_way_back() {
+    let pattern = Pattern::new("/u/(.*)", "/users/{1}").unwrap();
+    let routes = Rewriting::new(&["/*"], Rewrite::new("", Some(pattern), ""), &[]);
+    assert_eq!(routes.forwards("/u/a"), "/users/a");
+    assert_eq!(routes.forwards("/u/a%2Fb"), "as it is rewritten it can be read in several ways");
+    assert_eq!(routes.forwards("/x/a%2Fb"), "/x/a%2Fb", "nothing was rewritten");
 }

@@ -12,7 +12,9 @@ use hyper::header::HeaderName;
 use super::issuers::Issuers;
 use super::listeners::{self, ListenerSpec};
 use super::metadata::is_well_known;
-use super::plan::{Action, Destination, ErrorFormat, ResourceMetadata, RoutePlan, Verify};
+use super::plan::{
+    Action, Destination, ErrorFormat, PathPlan, ResourceMetadata, RoutePlan, Verify,
+};
 use super::upstreams::Upstreams;
 use super::{
     Revoked, Snapshot, assertion, check, files, issuers, revocations, revoke_on, routes, state_dir,
@@ -30,9 +32,10 @@ use crate::proxy::Proxy;
 use crate::route::{Matcher, Table};
 use crate::state_dir::StateDir;
 use crate::static_files::Cache;
-use crate::telemetry::ids::IssuerId;
+use crate::telemetry::ids::{IssuerId, UpstreamId};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
+use crate::upstream::Upstream;
 
 /// What compiling draws on beside the file.
 #[derive(Debug)]
@@ -173,6 +176,7 @@ impl Compiling<'_> {
             underscores: self.underscores(),
             head_limits: self.head_limits()?,
             request_id: HeaderName::try_from(config.server.request_id.value.as_str()).ok()?,
+            forwarded: config.server.forwarded,
             via: self.surroundings.via.clone(),
             secret_parameters: self.secret_parameters(),
             spool: self.spool(),
@@ -227,28 +231,7 @@ impl Compiling<'_> {
         // Who asks a verify route is a proxy: its clients' resource is elsewhere.
         let described = policy.as_ref().filter(|_| !route.verify.value);
         let metadata = described.and_then(ResourceMetadata::of);
-        let (action, upstream, to) = match &route.upstream {
-            Some(reference) => {
-                // A name that does not exist was reported while loading.
-                let (upstream, id) = upstreams.find(&reference.value)?;
-                let to = upstream.name().to_owned();
-                let endpoints = upstream.endpoints().iter().map(|one| one.label().to_owned());
-                let destination = Destination {
-                    id,
-                    name: Arc::from(upstream.name()),
-                    endpoints: endpoints.collect(),
-                };
-                (Action::Proxy(Guarded::new(policy?, Proxy { upstream })), Some(destination), to)
-            }
-            None if route.verify.value => {
-                (Action::Verify(Guarded::new(policy?, Verify)), None, "verify".to_owned())
-            }
-            None => {
-                let files = files::compile(self, at, route, matcher?)?;
-                let to = route.static_root.as_ref()?.value.display().to_string();
-                (Action::Files(Guarded::new(policy?, files)), None, to)
-            }
-        };
+        let does = self.does(at, route, matcher?, policy?, upstreams)?;
         let revoke_on = match &route.revoke_on {
             Some(written) => Some(revoke_on::compile(self, at, route, written, matcher?, issuers)?),
             None => None,
@@ -256,9 +239,13 @@ impl Compiling<'_> {
         Some(RoutePlan {
             id: self.surroundings.metrics.route(&name),
             name: Arc::from(name),
-            to,
-            action,
-            upstream,
+            to: does.to,
+            action: does.action,
+            upstream: does.upstream,
+            concurrency: self.concurrency(route),
+            timeout: route.timeout.as_ref().map(|timeout| timeout.value),
+            path: does.path,
+            response_edits: self.response_edits(route)?,
             allow_ips: self.allow_ips(route),
             limits: self.rate_limits(at, route)?,
             max_body: route.max_body.bytes(),
@@ -273,6 +260,54 @@ impl Compiling<'_> {
             streams: routes::stream_ends(route),
             revoke_on,
         })
+    }
+
+    /// The action behind its policy, and where it leads.
+    fn does(
+        &mut self,
+        at: usize,
+        route: &Route,
+        matcher: &Matcher,
+        policy: Policy,
+        upstreams: &Upstreams,
+    ) -> Option<Does> {
+        let (action, to) = if let Some(reference) = &route.upstream {
+            // A name that does not exist was reported while loading.
+            let (upstream, id) = upstreams.find(&reference.value)?;
+            return self.forwards(at, route, matcher, policy, (upstream, id));
+        } else if let Some(written) = &route.redirect {
+            let redirection = self.redirection(at, written, matcher)?;
+            let kept = if redirection.kept.is_some() { "*" } else { "" };
+            let to = format!("{} {}{kept}", redirection.status.as_u16(), redirection.to);
+            (Action::Redirect(Guarded::new(policy, redirection)), to)
+        } else if route.verify.value {
+            (Action::Verify(Guarded::new(policy, Verify)), "verify".to_owned())
+        } else {
+            let files = files::compile(self, at, route, matcher)?;
+            let to = route.static_root.as_ref()?.value.display().to_string();
+            (Action::Files(Guarded::new(policy, files)), to)
+        };
+        Some(Does { action, upstream: None, path: None, to })
+    }
+
+    fn forwards(
+        &mut self,
+        at: usize,
+        route: &Route,
+        matcher: &Matcher,
+        policy: Policy,
+        (upstream, id): (Arc<Upstream>, UpstreamId),
+    ) -> Option<Does> {
+        let endpoints = upstream.endpoints().iter().map(|one| one.label().to_owned());
+        let destination =
+            Destination { id, name: Arc::from(upstream.name()), endpoints: endpoints.collect() };
+        let (path, told) = self.path_plan(at, route, matcher, upstream.kind())?;
+        let edits = Some(self.request_edits(route, told)?).filter(|edits| !edits.is_empty());
+        let to = upstream.name().to_owned();
+        let buffers_requests = self.buffers_requests(route, upstream.kind());
+        let proxy = Proxy { upstream, edits: edits.map(Box::new), buffers_requests };
+        let action = Action::Proxy(Guarded::new(policy, proxy));
+        Some(Does { action, upstream: Some(destination), path, to })
     }
 
     fn cors(&mut self, at: usize, cors: &config::Cors) -> Option<Cors> {
@@ -303,6 +338,14 @@ impl Compiling<'_> {
         let names = route.listeners.iter().flatten();
         names.filter_map(|name| self.listener_slot(&name.value)).collect()
     }
+}
+
+/// What a route does, and where it leads.
+struct Does {
+    action: Action,
+    upstream: Option<Destination>,
+    path: Option<Box<PathPlan>>,
+    to: String,
 }
 
 /// `auto` follows the issuers: what simplejwt's clients expect, they get from the gateway too.

@@ -21,6 +21,7 @@ mod revocations;
 mod revoke_on;
 mod routes;
 mod server;
+mod shape;
 mod state;
 mod state_dir;
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use compile::{Compiled, Surroundings, compile};
 pub use listeners::ListenerSpec;
 use plan::{ListenerPlan, RoutePlan};
 pub use revocations::{MAX_FILE, ReadError, Revoked, kept_name, said};
+pub use shape::Misrouted;
 pub use state::RouteRow;
 
 /// One generation of the configuration, ready to serve.
@@ -83,6 +85,7 @@ pub struct Snapshot {
     underscores: (UnderscorePolicy, Vec<HeaderName>),
     head_limits: HeadLimits,
     request_id: HeaderName,
+    forwarded: bool,
     via: Via,
     secret_parameters: Vec<Box<str>>,
     spool: Arc<Spool>,
@@ -243,6 +246,11 @@ impl Snapshot {
     /// The header that carries the request's id, to the application and back.
     pub fn request_id_header(&self) -> &HeaderName {
         &self.request_id
+    }
+
+    /// Whether applications are told by `Forwarded` as well.
+    pub fn tells_forwarded(&self) -> bool {
+        self.forwarded
     }
 
     /// This gateway's own `Via` entry.

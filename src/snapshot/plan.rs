@@ -10,9 +10,10 @@ use hyper::StatusCode;
 use hyper::header::HeaderName;
 
 use crate::auth::{ClaimPath, Guarded, IssuerSet};
-use crate::http::{Cors, Networks, Scheme};
-use crate::limit::Limiter;
+use crate::http::{Cors, Networks, ResponseEdits, Scheme};
+use crate::limit::{Concurrency, Limiter};
 use crate::proxy::Proxy;
+use crate::route::{PathPattern, Rewrite};
 use crate::static_files::Files;
 use crate::telemetry::ids::{ListenerId, RouteId, UpstreamId};
 use crate::tls::certificate::Certificates;
@@ -24,7 +25,7 @@ pub struct RoutePlan {
     pub name: Arc<str>,
     /// Its place in the metric tables.
     pub id: RouteId,
-    /// Where it leads, for the route table: an upstream's name, a folder, or `verify`.
+    /// Where it leads, for the route table: an upstream's name, a folder, a URL, or `verify`.
     pub to: String,
     /// What it does, behind its policy.
     pub action: Action,
@@ -34,6 +35,14 @@ pub struct RoutePlan {
     pub allow_ips: Option<Networks>,
     /// How often one client may ask.
     pub limits: Vec<RateLimit>,
+    /// How many requests it takes at the same time; `None`: any number.
+    pub concurrency: Option<Box<Concurrency>>,
+    /// The longest an exchange may take as a whole.
+    pub timeout: Option<Duration>,
+    /// What becomes of the path before it is forwarded.
+    pub path: Option<Box<PathPlan>>,
+    /// What becomes of every response's headers.
+    pub response_edits: Option<Box<ResponseEdits>>,
     /// The longest request body, in bytes.
     pub max_body: u64,
     /// How its rejects look.
@@ -50,6 +59,15 @@ pub struct RoutePlan {
     pub revoke_on: Option<Box<RevokeOn>>,
     /// Whether its path is one of well-known locations.
     pub is_well_known: bool,
+}
+
+/// How a route's paths are forwarded.
+#[derive(Debug)]
+pub struct PathPlan {
+    /// What they become.
+    pub rewrite: Rewrite,
+    /// Routes whose paths none of them may become.
+    pub rivals: Vec<usize>,
 }
 
 /// Which streams end with their token, and how much later.
@@ -134,8 +152,30 @@ pub enum Action {
     Files(Guarded<Files>),
     /// Forwards to an upstream.
     Proxy(Guarded<Proxy>),
+    /// Sends clients elsewhere.
+    Redirect(Guarded<Redirection>),
     /// Says whether a request may pass.
     Verify(Guarded<Verify>),
+}
+
+/// Where a route sends its clients.
+#[derive(Debug)]
+pub struct Redirection {
+    /// A URL or a path, without its fragment.
+    pub to: String,
+    /// With its `#`, or nothing.
+    pub fragment: String,
+    /// The status that says so.
+    pub status: StatusCode,
+    /// The pattern whose `/*` is put behind `to`, if it is.
+    pub kept: Option<PathPattern>,
+}
+
+impl Redirection {
+    /// Whether it leads to a host that is named, rather than to a path of the one that was asked.
+    pub fn is_elsewhere(&self) -> bool {
+        !self.to.starts_with('/')
+    }
 }
 
 /// The answer to a proxy that asks before it forwards a request.

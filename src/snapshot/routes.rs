@@ -287,11 +287,11 @@ fn uncovered(
 }
 
 /// Whether a request without a token passes.
-fn is_open(route: &Route) -> bool {
+pub(super) fn is_open(route: &Route) -> bool {
     route.public || route.anonymous
 }
 
-fn same_destination(one: &Route, other: &Route) -> bool {
+pub(super) fn same_destination(one: &Route, other: &Route) -> bool {
     are_same(&one.upstream, &other.upstream) || are_same(&one.static_root, &other.static_root)
 }
 
@@ -307,7 +307,7 @@ fn covers_hosts(winning: &Matcher, losing: &Matcher) -> bool {
 }
 
 /// A route's name as a message may show it: not if any part of it was expanded.
-fn shown(compiling: &Compiling<'_>, at: usize, route: &Route) -> String {
+pub(super) fn shown(compiling: &Compiling<'_>, at: usize, route: &Route) -> String {
     let parts = route.hosts.iter().chain(route.methods.iter().flatten());
     let written = match &route.name {
         Some(name) => compiling.source.shown(name).starts_with('`'),
@@ -319,7 +319,10 @@ fn shown(compiling: &Compiling<'_>, at: usize, route: &Route) -> String {
 }
 
 /// What a route's policy asks for, in a form that can be compared.
-fn policy(config: &config::Config, route: &Route) -> Option<(bool, Vec<String>, String)> {
+pub(super) fn policy(
+    config: &config::Config,
+    route: &Route,
+) -> Option<(bool, Vec<String>, String)> {
     if route.public {
         return None;
     }

@@ -148,6 +148,7 @@ fn row(matcher: &Matcher, plan: &RoutePlan) -> RouteRow {
     let policy = match &plan.action {
         Action::Files(guarded) => guarded.policy(),
         Action::Proxy(guarded) => guarded.policy(),
+        Action::Redirect(guarded) => guarded.policy(),
         Action::Verify(guarded) => guarded.policy(),
     };
     RouteRow {

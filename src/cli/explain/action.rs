@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use hyper::{HeaderMap, Method};
+use hyper::header::LOCATION;
+use hyper::{HeaderMap, Method, Uri};
 
 use super::{Arrived, End, Story, answered, at, because, note, sent, tell};
 use crate::auth::{self, Carrier, Guarded, IssuerSet, Permit, Principal, Refusal};
 use crate::cli::known_keys::{self, Reach};
 use crate::cli::token::show;
-use crate::gateway::{Reject, steps, verify_answer};
-use crate::snapshot::plan::{Action, LimitBy, RoutePlan, Verify};
+use crate::gateway::{Reject, hand_over, redirect_answer, steps, verify_answer};
+use crate::snapshot::plan::{Action, LimitBy, Redirection, RoutePlan, Verify};
 use crate::static_files::{self, Ask, Files};
 use crate::telemetry::labels::Reason;
 
@@ -33,20 +34,33 @@ impl Story<'_> {
         "204".to_owned()
     }
 
-    /// Steps 5 to 9.
-    pub(super) fn serve(&self, route: &RoutePlan, arrived: &Arrived<'_>) -> Result<String, End> {
+    /// Steps 5 to 9; `target` is what is forwarded in the place of the one that was asked for.
+    pub(super) fn serve(
+        &self,
+        route: &RoutePlan,
+        arrived: &Arrived<'_>,
+        target: Result<Option<Uri>, Reject>,
+    ) -> Result<String, End> {
         self.admission(route, arrived)?;
+        if let Some(path) = route.path_shown() {
+            tell("rewrite", &path);
+        }
+        let target = target.map_err(because("rewrite", "what it makes may mean another route"))?;
         match &route.action {
             Action::Files(guarded) => match self.permit(guarded, route, arrived)? {
                 Some(permit) => self.files(route, permit, arrived),
                 None => Ok(format!("a file of {}, if the token is good", route.to)),
+            },
+            Action::Redirect(guarded) => match self.permit(guarded, route, arrived)? {
+                Some(permit) => self.redirected(route, guarded, &permit, arrived),
+                None => Ok(format!("{}, if the token is good", route.to)),
             },
             Action::Verify(guarded) => match self.permit(guarded, route, arrived)? {
                 Some(permit) => Ok(self.verified(&permit)),
                 None => Ok("200, if the token is good".to_owned()),
             },
             Action::Proxy(guarded) => match self.permit(guarded, route, arrived)? {
-                Some(permit) => sent::proxied(self, route, guarded, &permit, arrived),
+                Some(permit) => sent::proxied(self, route, guarded, &permit, (arrived, target)),
                 None => Ok(format!("what {} answers, if the token is good", route.to)),
             },
         }
@@ -194,6 +208,25 @@ impl Story<'_> {
         Ok(answered(&reply))
     }
 
+    fn redirected(
+        &self,
+        route: &RoutePlan,
+        guarded: &Guarded<Redirection>,
+        permit: &Permit<'_, Redirection>,
+        arrived: &Arrived<'_>,
+    ) -> Result<String, End> {
+        let mut parts = arrived.parts.clone();
+        let _owed = hand_over(guarded, permit, &mut parts);
+        let secrets = self.snapshot.secret_parameters();
+        let answer = redirect_answer(permit, &parts.uri, secrets)
+            .map_err(|error| at("redirect")(Reject::Path(error)))?;
+        tell("action", &format!("{} {}", verb(&route.action), route.to));
+        if let Some(to) = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()) {
+            tell("location", &to);
+        }
+        Ok(answered(&answer))
+    }
+
     fn verified(&self, permit: &Permit<'_, Verify>) -> String {
         tell("action", &"tell the proxy that the request it asks about may pass");
         answered(&verify_answer(permit))
@@ -215,6 +248,7 @@ pub(super) fn verb(action: &Action) -> &'static str {
     match action {
         Action::Files(_) => "serve a file of",
         Action::Proxy(_) => "forward to",
+        Action::Redirect(_) => "redirect:",
         Action::Verify(_) => "answer a proxy:",
     }
 }

@@ -207,7 +207,11 @@ impl Story<'_> {
         self.others(slot, host, &arrived.parts);
         match preflight {
             Some(asked) => Ok(self.preflight(route, &asked, arrived)),
-            None => self.serve(route, arrived),
+            None => {
+                let (snapshot, parts) = (self.snapshot, &arrived.parts);
+                let target = steps::forwarded_target(snapshot, index, slot, host, parts);
+                self.serve(route, arrived, target)
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use hyper::Uri;
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 
@@ -11,7 +12,7 @@ use super::action::{pages, verb};
 use super::{Arrived, End, Story, at, because, note, tell};
 use crate::auth::{Guarded, Permit};
 use crate::gateway::{Reject, assertion, hand_over, steps};
-use crate::http::forwarded::request_id;
+use crate::http::forwarded::{Origin, request_id};
 use crate::proxy::{self, Forward, Pools, Proxy};
 use crate::snapshot::plan::RoutePlan;
 use crate::upstream::{Balance, Kind, Upstream};
@@ -21,7 +22,7 @@ pub(super) fn proxied(
     route: &RoutePlan,
     guarded: &Guarded<Proxy>,
     permit: &Permit<'_, Proxy>,
-    arrived: &Arrived<'_>,
+    (arrived, target): (&Arrived<'_>, Option<Uri>),
 ) -> Result<String, End> {
     let switches = steps::switches(route, &arrived.parts)
         .map_err(|reject| because("websocket", "the route does not switch to it")(reject))?;
@@ -30,19 +31,28 @@ pub(super) fn proxied(
         tell("websocket", &"is switched to, if the application does");
     }
     let upstream = &permit.action().upstream;
-    body(route, upstream);
+    body(route, permit.action());
     endpoints(upstream);
     pages(route, &arrived.parts.headers);
-    head(story, guarded, permit, arrived)?;
+    head(story, guarded, permit, arrived, target)?;
     Ok(format!("what {} answers", route.to))
 }
 
-fn body(route: &RoutePlan, upstream: &Upstream) {
-    let is_gathered = upstream.kind() == Kind::Wsgi;
-    let way = match is_gathered {
-        true => "gathered first if its length is not known",
-        false => "passed on as it comes",
+fn body(route: &RoutePlan, proxy: &Proxy) {
+    let way = match (proxy.buffers_requests, proxy.upstream.kind()) {
+        (true, _) => "sent when it is here as a whole",
+        (false, Kind::Wsgi) => "gathered first if its length is not known",
+        (false, Kind::Http) => "passed on as it comes",
     };
+    if let Some(whole) = route.timeout {
+        tell("timeout", &format!("{whole:?} in all"));
+    }
+    if let Some(concurrency) = &route.concurrency {
+        tell(
+            "at once",
+            &format!("{} of this route; a running gateway counts", concurrency.places()),
+        );
+    }
     tell("body", &format!("at most {} bytes, {way}", route.max_body));
 }
 
@@ -70,8 +80,12 @@ fn head(
     guarded: &Guarded<Proxy>,
     permit: &Permit<'_, Proxy>,
     arrived: &Arrived<'_>,
+    target: Option<Uri>,
 ) -> Result<(), End> {
     let mut parts = arrived.parts.clone();
+    if let Some(target) = target {
+        parts.uri = target;
+    }
     let _owed = hand_over(guarded, permit, &mut parts);
     let signed = assertion(story.snapshot, permit, story.clock).map_err(at("assertion"))?;
     let id = request_id();
@@ -79,7 +93,10 @@ fn head(
     let ctx = Forward {
         pools: &pools,
         spool: story.snapshot.spool(),
-        origin: arrived.seen.origin(&arrived.host),
+        origin: Origin {
+            standard: story.snapshot.tells_forwarded(),
+            ..arrived.seen.origin(&arrived.host)
+        },
         via: story.snapshot.via(),
         request_id: (story.snapshot.request_id_header(), &id),
         assertion: signed.as_deref().map(|(name, value)| (name, value)),

@@ -13,6 +13,7 @@ use super::{Address, Config, Diagnostic, Listener, Protocol, Server, Spanned};
 
 mod issuer;
 mod route;
+mod shape;
 mod static_files;
 mod upstream;
 

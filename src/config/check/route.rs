@@ -10,7 +10,7 @@ use super::super::{
     Config, Diagnostic, Issuers, LimitBy, RateLimits, Route, Severity, Spanned, UpstreamRef,
     WebOrigin,
 };
-use super::{Names, header_name, is_token, is_unseen, known, report, static_files};
+use super::{Names, header_name, is_token, is_unseen, known, report, shape, static_files};
 
 /// Checks every route, then what no route uses.
 pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
@@ -24,6 +24,7 @@ pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
         protection(route, names, &path, walk);
         cors(route, &path, walk);
         limits(config, route, &path, walk);
+        shape::rules(config, route, &path, walk);
     }
     duplicates(&config.routes, walk);
     if walk.problems.iter().all(|one| one.severity == Severity::Warning) {
@@ -37,6 +38,7 @@ fn action(config: &Config, route: &Route, path: &str, walk: &mut Walk<'_>) {
     let actions = [
         ("upstream", route.upstream.as_ref().map(|upstream| &upstream.span)),
         ("static", route.static_root.as_ref().map(|folder| &folder.span)),
+        ("redirect", route.redirect.as_ref().map(|redirect| &redirect.span)),
         ("verify", verify),
     ];
     let mut given = actions.iter().filter_map(|(key, span)| Some((key, (*span)?)));
@@ -47,7 +49,7 @@ fn action(config: &Config, route: &Route, path: &str, walk: &mut Walk<'_>) {
             report(walk, span, path, message, hint);
         }
         (None, _) if !walk.is_incomplete(&route.span) => {
-            let hint = "say `upstream = \"NAME\"`, or `static = \"FOLDER\"`";
+            let hint = "say `upstream = \"NAME\"`, `static = \"FOLDER\"` or `redirect = { .. }`";
             report(walk, &route.span, path, "this route does nothing", hint);
         }
         (_, _) => {}

@@ -233,7 +233,14 @@ impl Setup {
         let spool = Arc::new(self.spool);
         let (sender, traces) = mpsc::channel(20_000);
         let route = Arc::new(Route {
-            action: Guarded::new(Policy::Public, Proxy { upstream: Arc::clone(&upstream) }),
+            action: Guarded::new(
+                Policy::Public,
+                Proxy {
+                    upstream: Arc::clone(&upstream),
+                    edits: None,
+                    buffers_requests: upstream.kind() == crate::upstream::Kind::Wsgi,
+                },
+            ),
             pools: Arc::clone(&pools),
             spool: Arc::clone(&spool),
             limits: self.limits,
@@ -282,6 +289,7 @@ impl Route {
                 scheme: Scheme::Https,
                 host: &host,
                 port: 443,
+                standard: false,
             },
             via: &self.via,
             request_id: (

@@ -3,6 +3,7 @@
 mod adoption;
 mod local_keys;
 mod overlaps;
+mod shape;
 mod state_dir;
 
 use std::path::Path;
