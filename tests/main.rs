@@ -34,6 +34,8 @@ mod drain;
 mod explain;
 /// Proxies that ask before they forward.
 mod forward_auth;
+/// gRPC, and HTTP/2 to application servers.
+mod grpc;
 /// What precedes a refusal's body, over both protocols.
 mod heads_of_refusals;
 /// Attacks on HTTP, row by row.
@@ -70,6 +72,8 @@ mod support;
 mod symlinks;
 /// Tokens in cookies, queries and subprotocols.
 mod token_places;
+/// What the kinds of application servers mean.
+mod upstream_kinds;
 /// TLS to application servers.
 mod upstream_tls;
 /// WebSocket, and what is made to look like it.

@@ -18,6 +18,7 @@ use super::refusal::Cause;
 use super::token::{bearer, token68};
 use crate::http::credential::{Occurrence, cookie, query, subprotocol};
 use crate::http::headers::is_spelling_of;
+use crate::http::upgrade::is_extended;
 use crate::http::web_origin::is_same_origin;
 use crate::http::{Cors, Scheme};
 
@@ -206,8 +207,9 @@ fn without_scheme(line: &[u8]) -> &[u8] {
 fn may_use_cookie(carrier: Carrier<'_>) -> bool {
     let parts = carrier.parts;
     // A handshake that comes as a question has lost its `Upgrade` on the way, but not its key.
-    let opens_tunnel =
-        parts.headers.contains_key(UPGRADE) || parts.headers.contains_key(SEC_WEBSOCKET_KEY);
+    let opens_tunnel = parts.headers.contains_key(UPGRADE)
+        || parts.headers.contains_key(SEC_WEBSOCKET_KEY)
+        || is_extended(parts);
     let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
         && !opens_tunnel
         && !carrier.is_question;

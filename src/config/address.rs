@@ -32,6 +32,13 @@ pub enum Endpoint {
         /// The port, 80 if none was written.
         port: u16,
     },
+    /// HTTP/2 over TCP, without asking whether it is understood.
+    H2c {
+        /// A name, or an address without brackets.
+        host: String,
+        /// The port, 80 if none was written.
+        port: u16,
+    },
     /// HTTP over TLS.
     Https {
         /// A name, or an address without brackets.
@@ -58,8 +65,7 @@ pub enum UpstreamRef {
 }
 
 const ADDRESS_HINT: &str = "write \"host:port\", \":port\" or \"unix:/path/of.sock\"";
-const ENDPOINT_HINT: &str =
-    "write \"http://host:port\", \"https://host:port\" or \"unix:/path/of.sock\"";
+const ENDPOINT_HINT: &str = "write \"http://host:port\", \"https://host:port\", \"h2c://host:port\" or \"unix:/path/of.sock\"";
 
 impl Value for Address {
     fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
@@ -96,7 +102,10 @@ impl Value for Endpoint {
 
     fn shape() -> Shape {
         let text = "endpoint (`\"http://127.0.0.1:8000\"`, `\"unix:/run/app.sock\"`)";
-        Shape::new(text, json!({ "type": "string", "pattern": "^unix:.|^https?://.|\\$\\{" }))
+        Shape::new(
+            text,
+            json!({ "type": "string", "pattern": "^unix:.|^https?://.|^h2c://.|\\$\\{" }),
+        )
     }
 }
 
@@ -181,6 +190,7 @@ fn endpoint(text: &str) -> Option<Endpoint> {
     let (host, port) = host_and_port(rest.strip_suffix('/').unwrap_or(rest))?;
     match scheme {
         "http" => Some(Endpoint::Http { host, port: port.unwrap_or(80) }),
+        "h2c" => Some(Endpoint::H2c { host, port: port.unwrap_or(80) }),
         "https" => Some(Endpoint::Https { host, port: port.unwrap_or(443) }),
         _ => None,
     }

@@ -84,8 +84,9 @@ table! {
         /// it. A `wsgi` upstream gets the whole path and `SCRIPT_NAME`, every other one the path
         /// below the mount.
         mount: Option<Spanned<String>>, optional("at the root");
-        /// Whether clients may switch to WebSocket, once their token has passed. Other protocols
-        /// are never switched to.
+        /// Whether clients may switch to WebSocket, once their token has passed: over HTTP/1.1, or by
+        /// an extended CONNECT of HTTP/2, which counts as GET. Other protocols are never switched
+        /// to.
         websocket: bool, default(true);
         /// What ends with the token that began it, when it expires or is revoked: `upgrades` are
         /// WebSocket connections, `all` is every response too. They are cut, not closed in order.
@@ -96,7 +97,8 @@ table! {
         /// request's JSON body (`{"refresh": ...}`), once verified, revokes all tokens of its user
         /// up to now, and, unless the route is public, the request's own.
         revoke_on: Option<RevokeOn>, optional("off");
-        /// How refusals are written: `auto` asks the issuer's preset, then the Accept header.
+        /// How refusals are written: `auto` answers gRPC requests as gRPC does, then asks the
+        /// issuer's preset, then the Accept header.
         errors: Errors, default("auto");
         /// Cache-Control of static files. `auto`: hashed names immutable for a year, HTML
         /// no-cache, else 60 s.
@@ -169,6 +171,8 @@ words! {
         Drf = "drf",
         /// A small page.
         Html = "html",
+        /// As gRPC clients read them: status 200 with `grpc-status` and `grpc-message`.
+        Grpc = "grpc",
         /// No body.
         Empty = "empty",
     }

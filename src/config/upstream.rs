@@ -14,20 +14,22 @@ use super::{Endpoint, Spanned};
 table! {
     /// Where requests go. The name stands in logs and metrics.
     pub struct Upstream [name] {
-        /// `http://host:port`, `https://host:port` or `unix:/path/of.sock`.
+        /// `http://host:port`, `https://host:port`, `h2c://host:port` (HTTP/2 in clear text) or
+        /// `unix:/path/of.sock`. All speak one version of HTTP.
         endpoints: Vec<Spanned<Endpoint>>, required;
-        /// What runs there: `wsgi` means that server's limits, buffering and headers.
+        /// What runs there: that server's limits, buffering, keep-alive and headers. See
+        /// docs/upstream-kinds.md.
         kind: Kind, default("http");
         /// How an endpoint is chosen.
         balance: Balance, default("least_requests");
         /// Until a connection stands.
         connect_timeout: Duration, default("3s"), limits("1ms", "5m");
         /// Until the first byte of the response.
-        response_timeout: Duration, default("60s"), limits("1ms", "1d");
+        response_timeout: Option<Duration>, optional("60s; 1h for `kind = \"grpc\"`"), limits("1ms", "1d");
         /// Between two bytes of the response.
-        read_timeout: Duration, default("60s"), limits("1ms", "1d");
-        /// How long an idle connection is kept. Gunicorn closes its own after 2 s.
-        idle_timeout: Duration, default("1500ms"), limits("0s", "1h");
+        read_timeout: Option<Duration>, optional("60s; 1h for `kind = \"grpc\"`"), limits("1ms", "1d");
+        /// How long an idle connection is kept: less than its server keeps it.
+        idle_timeout: Option<Duration>, optional("1500ms; 4s for `asgi` and `node`, 5m for `grpc`"), limits("0s", "1h");
         /// Idle connections kept, in all.
         idle_connections: usize, default(64), limits(0, 65536);
         /// WebSocket connections to one endpoint, counted apart from requests; more are 503.
@@ -79,8 +81,14 @@ words! {
     pub enum Kind {
         /// Any HTTP server.
         Http = "http",
-        /// A WSGI server: bodies of unknown length are gathered first.
+        /// A WSGI server, as Gunicorn is: bodies of unknown length are gathered first.
         Wsgi = "wsgi",
+        /// An ASGI server, as uvicorn is.
+        Asgi = "asgi",
+        /// Node's own HTTP server.
+        Node = "node",
+        /// A gRPC server: HTTP/2 to `h2c://`, `https://` or a unix socket.
+        Grpc = "grpc",
     }
 }
 
@@ -115,9 +123,9 @@ impl Upstream {
             kind: Kind::Http,
             balance: Balance::LeastRequests,
             connect_timeout: Duration::from_secs(3),
-            response_timeout: Duration::from_secs(60),
-            read_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_millis(1500),
+            response_timeout: None,
+            read_timeout: None,
+            idle_timeout: None,
             idle_connections: 64,
             max_tunnels: 1024,
             tls: None,

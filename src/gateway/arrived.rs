@@ -40,7 +40,9 @@ impl<'r> Arrived<'r> {
         route: &'r RoutePlan,
         idle: Duration,
     ) -> Self {
-        let limits = BodyLimits { max: route.max_body, idle };
+        let pause = route.upstream.as_ref().and_then(|upstream| upstream.body_pause);
+        let idle = pause.unwrap_or(idle);
+        let limits = BodyLimits { max: route.max_body, idle, paced: pause.is_none() };
         let logout = logout::watched(route, &parts);
         let body = match logout {
             Some(_) if logout::is_json(&parts.headers) => {

@@ -17,6 +17,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
 use super::body::{BodyError, Inner};
+use super::grpc;
 use super::metadata;
 use super::origin::Original;
 use super::reject::{CLIENT_GONE, Reject};
@@ -55,6 +56,7 @@ pub(super) struct Exchange {
     version: Version,
     pub(super) host: Option<HeaderValue>,
     accept: Option<HeaderValue>,
+    is_grpc: bool,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     /// What says which trace it is part of.
@@ -125,6 +127,7 @@ impl Exchange {
             version: parts.version,
             host: host_of(parts),
             accept: parts.headers.get(ACCEPT).cloned(),
+            is_grpc: grpc::is_call(parts),
             user_agent: parts.headers.get(USER_AGENT).cloned(),
             referer: parts.headers.get(REFERER).cloned(),
             trace: trace::parent(&parts.headers).cloned(),
@@ -211,6 +214,7 @@ impl Exchange {
             host: self.host.as_ref().and_then(|host| host.to_str().ok()),
             request_id: self.request_id.to_str().unwrap_or("-"),
             format,
+            is_grpc: self.is_grpc,
             metadata: self.route().and_then(|route| route.metadata.as_ref()).and_then(|_| {
                 metadata::location(self.seen().public(), self.host.as_ref()?, self.uri.path())
             }),
@@ -249,7 +253,7 @@ impl Exchange {
             cors.write(self.admitted.as_deref(), &mut parts.headers);
         }
         if let Inner::Tunnel(waiting) = inner {
-            let head = tunnel::begin(self, *waiting, parts.headers);
+            let head = tunnel::begin(self, *waiting, parts.status, parts.headers);
             return head.map(|empty| Body { inner: Inner::from(empty), exchange: None });
         }
         if self.method == Method::HEAD {

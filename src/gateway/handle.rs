@@ -41,7 +41,9 @@ pub(super) async fn handle(
     connection: &Arc<ConnectionInfo>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    upgrade::take_extended_connect(&mut parts);
+    let extended = upgrade::is_extended(&parts);
     let snapshot = gateway.snapshot();
     let id = request_id();
     let mut exchange = Exchange::begin(gateway, snapshot, connection, &parts, id.clone());
@@ -52,9 +54,13 @@ pub(super) async fn handle(
     };
     let name = exchange.snapshot().request_id_header().clone();
     let mut response = match outcome.unwrap_or(Err(Reject::Internal)) {
+        // To an extended CONNECT, success is the switch and nothing else (RFC 8441 section 5).
+        Ok(response) if extended && tunnel::feigns(&response) => {
+            refuse(exchange, &Reject::WebSocketOff, extended)
+        }
         Ok(response) => exchange.respond(response),
         Err(reject) => {
-            let mut response = refuse(exchange, &reject);
+            let mut response = refuse(exchange, &reject, extended);
             if http1 && reject.ends_connection() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -381,10 +387,14 @@ async fn authenticate(
     }
 }
 
-fn refuse(mut exchange: Exchange, reject: &Reject) -> Response<Body> {
+/// To an extended CONNECT, gRPC's status 200 would say that the tunnel stands.
+fn refuse(mut exchange: Exchange, reject: &Reject, extended: bool) -> Response<Body> {
     exchange.refuse(reject);
     let response = {
-        let format = exchange.route().map_or(ErrorFormat::Auto, |route| route.errors);
+        let format = match exchange.route().map_or(ErrorFormat::Auto, |route| route.errors) {
+            ErrorFormat::Grpc if extended => ErrorFormat::Problem,
+            format => format,
+        };
         respond(reject, &exchange.asker(format))
     };
     exchange.respond(response)

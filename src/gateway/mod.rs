@@ -22,6 +22,7 @@ mod arrived;
 mod body;
 mod deadline;
 mod exchange;
+mod grpc;
 mod handle;
 mod limits;
 mod local;

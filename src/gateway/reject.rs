@@ -121,9 +121,11 @@ impl Reject {
                 | proxy::Failure::ClientGone => true,
                 proxy::Failure::BadResponse
                 | proxy::Failure::Failed
+                | proxy::Failure::HeadTooLarge
                 | proxy::Failure::Refused
                 | proxy::Failure::SpoolFailed
                 | proxy::Failure::SpoolFull
+                | proxy::Failure::TargetTooLong
                 | proxy::Failure::TimedOut
                 | proxy::Failure::TunnelsFull => false,
             },

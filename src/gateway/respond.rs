@@ -13,6 +13,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
+use super::grpc;
 use super::reject::{RateLimited, Reject, status};
 use crate::auth::Denial;
 use crate::snapshot::plan::ErrorFormat;
@@ -32,15 +33,32 @@ pub(super) struct Asker<'a> {
     pub(super) host: Option<&'a str>,
     pub(super) request_id: &'a str,
     pub(super) format: ErrorFormat,
+    /// Whether the request speaks gRPC.
+    pub(super) is_grpc: bool,
     /// Where the metadata of what was asked for stands, if there is any.
     pub(super) metadata: Option<String>,
+}
+
+impl Asker<'_> {
+    /// Whether it is answered as gRPC answers.
+    fn reads_grpc(&self) -> bool {
+        match self.format {
+            ErrorFormat::Auto | ErrorFormat::AutoDrf => self.is_grpc,
+            ErrorFormat::Grpc => true,
+            ErrorFormat::Drf | ErrorFormat::Empty | ErrorFormat::Html | ErrorFormat::Problem => {
+                false
+            }
+        }
+    }
 }
 
 /// The complete response to a reject.
 pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
     let reason = reject.reason();
     let status = status(reason);
-    let (content_type, body) = body(reason, status, asker);
+    let grpc = asker.reads_grpc();
+    let (content_type, body) =
+        if grpc { (None, Bytes::new()) } else { body(reason, status, asker) };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -88,6 +106,9 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
+    }
+    if grpc {
+        grpc::say(&mut response, reason, sentence(reason));
     }
     response
 }
@@ -149,13 +170,16 @@ fn body(reason: Reason, status: StatusCode, asker: &Asker<'_>) -> (Option<Header
     let format = match asker.format {
         ErrorFormat::Auto if wants_html(asker.accept) => ErrorFormat::Html,
         ErrorFormat::Auto => ErrorFormat::Problem,
-        ErrorFormat::Drf | ErrorFormat::Empty | ErrorFormat::Html | ErrorFormat::Problem => {
-            asker.format
-        }
+        ErrorFormat::AutoDrf => ErrorFormat::Drf,
+        ErrorFormat::Drf
+        | ErrorFormat::Empty
+        | ErrorFormat::Grpc
+        | ErrorFormat::Html
+        | ErrorFormat::Problem => asker.format,
     };
     match format {
-        ErrorFormat::Empty => (None, Bytes::new()),
-        ErrorFormat::Drf => {
+        ErrorFormat::Empty | ErrorFormat::Grpc => (None, Bytes::new()),
+        ErrorFormat::AutoDrf | ErrorFormat::Drf => {
             (Some(HeaderValue::from_static("application/json")), drf(reason, status).into())
         }
         ErrorFormat::Html => (
@@ -287,7 +311,7 @@ mod tests {
 
     fn asker(accept: Option<&str>, format: ErrorFormat) -> Asker<'_> {
         let host = Some("api.example.com");
-        Asker { accept, host, request_id: "abc", format, metadata: None }
+        Asker { accept, host, request_id: "abc", format, is_grpc: false, metadata: None }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -23,9 +23,10 @@ use super::state::Gateway;
 use super::steps;
 use super::stream_end::{Bound, bind};
 use crate::auth::{Guarded, Owed};
-use crate::http::cors;
 use crate::http::credential::subprotocol;
-use crate::proxy::{self, End, Flow, Forward, Proxy, Trace, Tunnel, Upgrade};
+use crate::http::{cors, upgrade};
+use crate::proxy::{self, End, Failure, Flow, Forward, Proxy, Trace, Tunnel, Upgrade};
+use crate::server::InUse;
 use crate::snapshot::plan::RoutePlan;
 use crate::telemetry::labels::Reason;
 
@@ -34,6 +35,8 @@ use crate::telemetry::labels::Reason;
 pub(super) struct Waiting {
     tunnel: Tunnel,
     client: OnUpgrade,
+    /// The stream of a connection that has others; it ends with no exchange of the connection.
+    stream: Option<InUse>,
     /// The token that it ends with.
     bound: Option<Bound>,
 }
@@ -50,7 +53,11 @@ pub(super) async fn open(
     let permit = permit(gateway, exchange, route, guarded, &parts).await?;
     steps::switches(route, &parts)?;
     let owed = hand_over(guarded, &permit, &mut parts);
-    // hyper leaves it with every request that has `Upgrade`.
+    let key = match upgrade::is_extended(&parts) {
+        true => Some(upgrade::set_key(&mut parts.headers).ok_or(Reject::Internal)?),
+        false => None,
+    };
+    // hyper leaves it with every request that has `Upgrade`, and every CONNECT.
     let client = parts.extensions.remove::<OnUpgrade>().ok_or(Reject::Internal)?;
     let revocations = exchange.snapshot().revocations();
     let ends = route.streams;
@@ -69,6 +76,10 @@ pub(super) async fn open(
     let request = Request::from_parts(parts, body);
     let answered = proxy::upgrade(permit, request, ctx, trace).await;
     let mut response = match answered.map_err(Reject::Proxy)? {
+        // Success would be taken for the switch.
+        Upgrade::Answered(response) if key.is_some() && response.status().is_success() => {
+            return Err(Reject::Proxy(Failure::BadResponse));
+        }
         Upgrade::Answered(response) => {
             // An event stream is one, whatever was asked for.
             bind(response.map(Inner::from), bound.filter(|_| ends.bodies))
@@ -77,7 +88,11 @@ pub(super) async fn open(
             if owed == Owed::Subprotocol {
                 subprotocol::answer(head.headers_mut());
             }
-            head.map(|()| Inner::Tunnel(Box::new(Waiting { tunnel, client, bound })))
+            let stream = match key {
+                Some(key) => Some(on_stream(exchange, &mut head, &key)?),
+                None => None,
+            };
+            head.map(|()| Inner::Tunnel(Box::new(Waiting { tunnel, client, stream, bound })))
         }
     };
     if route.cors.is_some() {
@@ -86,20 +101,45 @@ pub(super) async fn open(
     Ok(response)
 }
 
-/// Sends the 101 and goes on behind it.
-pub(super) fn begin(exchange: Exchange, waiting: Waiting, headers: HeaderMap) -> Response<Bytes> {
+/// The switch as the answer to an extended CONNECT. Its client sent no key that it could check the
+/// endpoint's answer by: that is done here.
+fn on_stream(
+    exchange: &Exchange,
+    head: &mut Response<()>,
+    key: &HeaderValue,
+) -> Result<InUse, Reject> {
+    if !upgrade::proves(head.headers(), key) {
+        return Err(Reject::Proxy(Failure::BadResponse));
+    }
+    upgrade::leave_to_status(head.headers_mut());
+    *head.status_mut() = StatusCode::OK;
+    Ok(exchange.connection().hold())
+}
+
+/// Whether a response would be taken for a switch that it is not.
+pub(super) fn feigns(response: &Response<Inner>) -> bool {
+    response.status().is_success() && !matches!(response.body(), Inner::Tunnel(_))
+}
+
+/// Sends the head of the switch and goes on behind it.
+pub(super) fn begin(
+    exchange: Exchange,
+    waiting: Waiting,
+    status: StatusCode,
+    headers: HeaderMap,
+) -> Response<Bytes> {
     tokio::spawn(run(exchange, waiting));
     let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
 async fn run(exchange: Exchange, waiting: Waiting) {
-    let Waiting { mut tunnel, client, bound } = waiting;
+    let Waiting { mut tunnel, client, stream: _stream, bound } = waiting;
     let flow = Arc::new(Flow::default());
     let mut passing = Passing { exchange, flow: Arc::clone(&flow) };
-    // The client may be gone before it has the 101.
+    // The client may be gone before it has the switch.
     let Ok(client) = client.await else { return };
     passing.exchange.switched();
     let received = passing.exchange.received.get_or_insert_default();

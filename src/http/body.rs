@@ -41,6 +41,8 @@ pub struct BodyLimits {
     pub max: u64,
     /// Time without a byte.
     pub idle: Duration,
+    /// Whether less than 1 KiB/s after 10 s is too slow.
+    pub paced: bool,
 }
 
 /// How far a body has come; shared with whoever records the exchange.
@@ -138,7 +140,7 @@ impl RequestBody {
         // Not `end_stream` only once the consumer asks: with a Content-Length it never will.
         if self.inner.is_end_stream() {
             self.count.set(FINISHED);
-        } else if self.pace.is_too_slow(bytes) {
+        } else if self.limits.paced && self.pace.is_too_slow(bytes) {
             return Err(RequestBodyError::TimedOut);
         }
         Ok(Frame::data(data))

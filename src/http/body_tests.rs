@@ -67,7 +67,7 @@ fn exchange(request: &[u8], limits: BodyLimits, half_close: bool) -> Seen {
     })
 }
 
-const PATIENT: BodyLimits = BodyLimits { max: 1024, idle: Duration::from_secs(60) };
+const PATIENT: BodyLimits = BodyLimits { max: 1024, idle: Duration::from_secs(60), paced: true };
 
 #[test]
 fn a_body_within_its_limits_passes_whole() {

@@ -1,10 +1,17 @@
-//! The switch from HTTP/1.1 to WebSocket (RFC 9110 section 7.8, RFC 6455 section 4).
+//! The switch from HTTP/1.1 to WebSocket (RFC 9110 section 7.8, RFC 6455 section 4), and what stands
+//! for it in HTTP/2: an extended CONNECT (RFC 8441), which is treated as the GET that it means from
+//! its arrival on, so that no rule knows of two kinds.
 //!
 //! Both sides have to say the same thing in the one way there is: a gateway that believes in a
 //! switch which the application did not make forwards the client's next bytes as if they were
 //! nobody's request (attack H12). What is not such a request is an ordinary one, whose `Upgrade`
 //! ends here.
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::ext::Protocol;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
@@ -15,6 +22,9 @@ use super::hop_by_hop;
 /// that would be bytes before the switch which might be taken for bytes after it.
 pub fn asks_for_websocket(parts: &Parts) -> bool {
     let headers = &parts.headers;
+    if is_extended(parts) {
+        return true;
+    }
     // First what nearly no request has.
     headers.contains_key(header::UPGRADE)
         && parts.version == Version::HTTP_11
@@ -23,6 +33,53 @@ pub fn asks_for_websocket(parts: &Parts) -> bool {
         && sole(headers, &KEY).is_some()
         && !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// The mark of a request that came as an extended CONNECT.
+#[derive(Clone, Copy, Debug)]
+struct Extended;
+
+/// Makes an extended CONNECT for a WebSocket the GET that it stands for. Whatever else is asked for
+/// in this way stays a CONNECT, which nobody serves.
+pub fn take_extended_connect(parts: &mut Parts) {
+    let asked = parts.method == Method::CONNECT
+        && parts.version == Version::HTTP_2
+        && parts.extensions.get::<Protocol>().is_some_and(|one| one.as_str() == "websocket")
+        && !parts.headers.contains_key(header::CONTENT_LENGTH);
+    if asked {
+        parts.method = Method::GET;
+        parts.extensions.insert(Extended);
+    }
+}
+
+/// Whether the request came as an extended CONNECT.
+pub fn is_extended(parts: &Parts) -> bool {
+    parts.extensions.get::<Extended>().is_some()
+}
+
+/// A key of our own in the place of the client's, who has none over HTTP/2: the endpoint proves with
+/// its answer that it understood. `None` if the system has no random bytes.
+pub fn set_key(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).ok()?;
+    let key = HeaderValue::try_from(STANDARD.encode(bytes)).ok()?;
+    headers.insert(KEY, key.clone());
+    Some(key)
+}
+
+/// Whether the answer proves that its sender read `key` (RFC 6455 section 4.2.2).
+pub fn proves(headers: &HeaderMap, key: &HeaderValue) -> bool {
+    const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat());
+    let expected = STANDARD.encode(hash.as_ref());
+    sole(headers, &header::SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value == expected.as_str())
+}
+
+/// The head of a switch as the answer to an extended CONNECT: that it is one, its status says.
+pub fn leave_to_status(headers: &mut HeaderMap) {
+    for name in [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT] {
+        headers.remove(name);
+    }
 }
 
 /// Whether the response makes that switch.
@@ -107,6 +164,48 @@ mod tests {
         let mut other = parts(&GOOD);
         other.method = Method::POST;
         assert!(!asks_for_websocket(&other));
+    }
+
+    #[test]
+    fn an_extended_connect_for_a_websocket_is_a_get_and_no_other_is() {
+        let connect = |protocol: Option<&'static str>, version, length: bool| {
+            let mut request = Request::connect("https://a/b").version(version);
+            if let Some(protocol) = protocol {
+                request = request.extension(Protocol::from_static(protocol));
+            }
+            if length {
+                request = request.header("content-length", "0");
+            }
+            let mut parts = request.body(()).unwrap().into_parts().0;
+            take_extended_connect(&mut parts);
+            (parts.method.clone(), asks_for_websocket(&parts))
+        };
+        let h2 = Version::HTTP_2;
+        assert_eq!(connect(Some("websocket"), h2, false), (Method::GET, true));
+        let not = (Method::CONNECT, false);
+        assert_eq!(connect(Some("connect-udp"), h2, false), not);
+        assert_eq!(connect(Some("WebSocket"), h2, false), not);
+        assert_eq!(connect(None, h2, false), not);
+        assert_eq!(connect(Some("websocket"), h2, true), not);
+        assert_eq!(connect(Some("websocket"), Version::HTTP_11, false), not);
+    }
+
+    #[test]
+    fn an_answer_proves_that_the_key_was_read() {
+        // RFC 6455 section 1.3.
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        let mut headers = HeaderMap::new();
+        assert!(!proves(&headers, &key));
+        let accept = HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        headers.append(header::SEC_WEBSOCKET_ACCEPT, accept.clone());
+        assert!(proves(&headers, &key));
+        headers.append(header::SEC_WEBSOCKET_ACCEPT, accept);
+        assert!(!proves(&headers, &key), "twice");
+        let mut other = HeaderMap::new();
+        let fresh = set_key(&mut other).unwrap();
+        assert_eq!(other[KEY], fresh);
+        assert!(!proves(&headers, &fresh));
+        assert_ne!(set_key(&mut other).unwrap(), fresh);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName};
 
-use super::{Failure, Outgoing};
+use super::{Failure, Outgoing, stream};
 use crate::http::hop_by_hop;
 use crate::telemetry::labels::UpstreamFault;
 use crate::upstream::connection::{Broken, NextFrame};
@@ -23,6 +23,8 @@ use crate::upstream::pool::Lease;
 pub struct Body {
     /// `None` once the body has ended, well or not.
     lease: Option<Lease<Outgoing>>,
+    /// What comes on a stream instead; boxed, since most bodies do not.
+    stream: Option<Box<stream::Body>>,
     trailers: bool,
     /// The timer runs for the piece that is awaited.
     armed: bool,
@@ -32,9 +34,15 @@ impl Body {
     /// The body of the response that `lease` has received the head of; trailers are dropped unless
     /// the client takes them.
     pub(super) fn new(lease: Lease<Outgoing>, trailers: bool) -> Self {
-        let mut body = Self { lease: Some(lease), trailers, armed: false };
+        let mut body = Self { lease: Some(lease), stream: None, trailers, armed: false };
         body.complete_if_answered();
         body
+    }
+
+    /// The body that comes on a stream.
+    pub(super) fn of_stream(body: stream::Body, trailers: bool) -> Self {
+        let stream = Some(body).filter(|body| !body.is_end_stream()).map(Box::new);
+        Self { lease: None, stream, trailers, armed: false }
     }
 
     /// A known length ends here: the client's side may not ask for more.
@@ -111,7 +119,12 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = self.get_mut();
-        let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
+        let Some(lease) = &mut this.lease else {
+            return match &mut this.stream {
+                Some(stream) => stream.poll_frame(this.trailers, cx),
+                None => Poll::Ready(None),
+            };
+        };
         match lease.connection.poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(this.receive(frame)),
             Poll::Pending => this.poll_timer(cx).map(|failure| Some(Err(failure))),
@@ -119,10 +132,13 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lease.is_none()
+        self.lease.is_none() && self.stream.as_ref().is_none_or(|stream| stream.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.stream.as_ref().is_some_and(|stream| !stream.is_end_stream()) {
+            return SizeHint::default();
+        }
         match self.lease.as_ref().map(|lease| lease.connection.remaining()) {
             None => SizeHint::with_exact(0),
             Some(Some(length)) => SizeHint::with_exact(length),
@@ -133,7 +149,7 @@ impl HttpBody for Body {
 
 /// RFC 9110 section 6.5.1: a recipient may merge trailers into the head, where these would change
 /// how the message is framed, routed, stored or who it is from.
-fn without_framing(mut trailers: HeaderMap) -> HeaderMap {
+pub(super) fn without_framing(mut trailers: HeaderMap) -> HeaderMap {
     const NEVER: [HeaderName; 9] = [
         header::AUTHORIZATION,
         header::CACHE_CONTROL,

@@ -26,12 +26,16 @@ pub enum Failure {
     ClientGone,
     /// The connection broke before the response was complete.
     Failed,
+    /// The head is more than that kind of application server takes.
+    HeadTooLarge,
     /// No endpoint could be connected to.
     Refused,
     /// The file that holds a buffered body could not be written or read.
     SpoolFailed,
     /// No room is left for buffered bodies.
     SpoolFull,
+    /// The target is longer than that kind of application server takes.
+    TargetTooLong,
     /// The upstream did not answer, or not go on, in time.
     TimedOut,
     /// Every endpoint has as many switched connections as it may have.
@@ -71,9 +75,11 @@ impl Failure {
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::ClientGone => Reason::ClientGone,
             Self::Failed => Reason::UpstreamFailed,
+            Self::HeadTooLarge => Reason::HeadersTooLarge,
             Self::Refused => Reason::UpstreamRefused,
             Self::SpoolFailed => Reason::Internal,
             Self::SpoolFull => Reason::SpoolFull,
+            Self::TargetTooLong => Reason::TargetTooLong,
             Self::TimedOut => Reason::UpstreamTimeout,
             Self::TunnelsFull => Reason::QueueFull,
         }
@@ -82,9 +88,12 @@ impl Failure {
     /// Whose fault it is.
     pub fn side(self) -> Side {
         match self {
-            Self::BadRequest | Self::BodyTimedOut | Self::BodyTooLarge | Self::ClientGone => {
-                Side::Downstream
-            }
+            Self::BadRequest
+            | Self::BodyTimedOut
+            | Self::BodyTooLarge
+            | Self::ClientGone
+            | Self::HeadTooLarge
+            | Self::TargetTooLong => Side::Downstream,
             Self::SpoolFailed | Self::SpoolFull | Self::TunnelsFull => Side::Internal,
             Self::BadResponse | Self::Failed | Self::Refused | Self::TimedOut => Side::Upstream,
         }
@@ -101,8 +110,10 @@ impl Failure {
             | Self::BodyTimedOut
             | Self::BodyTooLarge
             | Self::ClientGone
+            | Self::HeadTooLarge
             | Self::SpoolFailed
             | Self::SpoolFull
+            | Self::TargetTooLong
             | Self::TunnelsFull => None,
         }
     }
@@ -117,8 +128,10 @@ impl Failure {
             | Self::BodyTimedOut
             | Self::BodyTooLarge
             | Self::ClientGone
+            | Self::HeadTooLarge
             | Self::SpoolFailed
             | Self::SpoolFull
+            | Self::TargetTooLong
             | Self::TimedOut
             | Self::TunnelsFull => Retry::Never,
         }
@@ -134,9 +147,11 @@ impl fmt::Display for Failure {
             Self::BodyTooLarge => "request body too large",
             Self::ClientGone => "client went away",
             Self::Failed => "upstream closed the connection",
+            Self::HeadTooLarge => "head too large for the upstream",
             Self::Refused => "no connection to the upstream",
             Self::SpoolFailed => "file for a buffered body failed",
             Self::SpoolFull => "no room for buffered bodies",
+            Self::TargetTooLong => "target too long for the upstream",
             Self::TimedOut => "upstream did not answer in time",
             Self::TunnelsFull => "every endpoint has as many tunnels as it may have",
         })

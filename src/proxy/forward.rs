@@ -18,7 +18,7 @@ use crate::http::body::RequestBody;
 use crate::telemetry::labels::UpstreamFault;
 use crate::upstream::connection::Connection;
 use crate::upstream::pool::Lease;
-use crate::upstream::{Message, Upstream};
+use crate::upstream::{Message, Protocol, Upstream};
 
 /// Forwards the request; what is known of its way is in `trace`, even if the future is dropped.
 pub(super) async fn run(
@@ -34,16 +34,16 @@ pub(super) async fn run(
     Attempts { upstream, ctx, trace, repeatable, trailers }.run(message).await
 }
 
-struct Attempts<'a> {
-    upstream: &'a Arc<Upstream>,
-    ctx: &'a Forward<'a>,
-    trace: &'a mut Trace,
+pub(super) struct Attempts<'a> {
+    pub(super) upstream: &'a Arc<Upstream>,
+    pub(super) ctx: &'a Forward<'a>,
+    pub(super) trace: &'a mut Trace,
     repeatable: bool,
-    trailers: bool,
+    pub(super) trailers: bool,
 }
 
 /// How one attempt ended.
-enum Attempt {
+pub(super) enum Attempt {
     Answered(Response<Body>),
     Broken(Failure),
     /// Some was written, which the endpoint may have acted upon: the request is whole.
@@ -87,6 +87,10 @@ impl Attempts<'_> {
         self.trace.endpoint = Some(index);
         let pools = self.ctx.pools;
         let mut in_flight = endpoint.claim();
+        if self.upstream.protocol() == Protocol::Http2 {
+            // Boxed: few upstreams are spoken to so, and every request's future is moved whole.
+            return Box::pin(self.on_stream(endpoint, in_flight, request)).await;
+        }
         if let Some(connection) = pools.take(self.upstream, endpoint) {
             self.begin(true);
             let lease = Lease::new(connection, in_flight, pools);
@@ -115,7 +119,7 @@ impl Attempts<'_> {
         }
     }
 
-    fn begin(&mut self, reused: bool) {
+    pub(super) fn begin(&mut self, reused: bool) {
         self.trace.attempts += 1;
         self.trace.reused = reused;
         self.trace.status = None;

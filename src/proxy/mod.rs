@@ -9,10 +9,12 @@ mod body;
 mod buffer;
 mod error;
 mod forward;
+mod head_limits;
 mod outgoing;
 mod request;
 mod response;
 mod retry;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tunnel;

@@ -14,7 +14,7 @@ use hyper::{Method, Request};
 
 use super::buffer::{Spool, gather};
 use super::retry::is_idempotent;
-use super::{Failure, Forward, Outgoing, Proxy};
+use super::{Failure, Forward, Outgoing, Proxy, head_limits};
 use crate::http::body::RequestBody;
 use crate::http::forwarded::write_forwarded;
 use crate::http::headers::{join_cookies, write_line};
@@ -38,7 +38,10 @@ pub(super) async fn prepare(
     ctx: &Forward<'_>,
 ) -> Result<Prepared, Failure> {
     let (mut parts, body) = request.into_parts();
-    let (mut head, trailers) = begin_head(&mut parts, proxy, identity, ctx)?;
+    let (mut head, asked) = begin_head(&mut parts, proxy, identity, ctx)?;
+    let kind = proxy.upstream.kind();
+    let trailers = asked || kind == Kind::Grpc;
+    head_limits::check(kind, &head)?;
     let (body, length) = frame(body, proxy, ctx.spool).await?;
     write_framing(&mut head, length, &parts);
     head.extend_from_slice(b"\r\n");

@@ -6,7 +6,7 @@
 use hyper::header;
 use hyper::{Response, StatusCode, Version};
 
-use super::{Body, Outgoing};
+use super::{Body, Outgoing, stream};
 use crate::http::hop_by_hop;
 use crate::upstream::pool::Lease;
 
@@ -16,6 +16,19 @@ pub(super) fn accept(
     lease: Lease<Outgoing>,
     trailers: bool,
 ) -> Response<Body> {
+    rewritten(response, trailers).map(|()| Body::new(lease, trailers))
+}
+
+/// The same of a response whose body comes on a stream.
+pub(super) fn accept_stream(
+    response: Response<()>,
+    body: stream::Body,
+    trailers: bool,
+) -> Response<Body> {
+    rewritten(response, trailers).map(|()| Body::of_stream(body, trailers))
+}
+
+fn rewritten(response: Response<()>, trailers: bool) -> Response<()> {
     let (mut parts, ()) = response.into_parts();
     let announced = trailers.then(|| parts.headers.get(header::TRAILER).cloned()).flatten();
     hop_by_hop::strip_response(&mut parts.headers);
@@ -27,5 +40,5 @@ pub(super) fn accept(
         parts.headers.remove(header::CONTENT_LENGTH);
     }
     parts.version = Version::HTTP_11;
-    Response::from_parts(parts, Body::new(lease, trailers))
+    Response::from_parts(parts, ())
 }

@@ -132,6 +132,11 @@ impl Activity {
         number
     }
 
+    /// Something else than an exchange uses the connection; ends as one.
+    pub(super) fn hold(&self) {
+        self.exchanges.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn end(&self, responded: bool) {
         if !responded {
             self.abandoned.fetch_add(1, Relaxed);

@@ -97,6 +97,24 @@ impl ConnectionInfo {
     }
 }
 
+/// Keeps a connection in use beyond the exchanges that it sees, as a tunnel on a stream of it does.
+#[derive(Debug)]
+pub struct InUse(Arc<Activity>);
+
+impl ConnectionInfo {
+    /// Until the guard is dropped, the connection is not idle.
+    pub fn hold(&self) -> InUse {
+        self.activity.hold();
+        InUse(Arc::clone(&self.activity))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.end(true);
+    }
+}
+
 /// See [`ConnectionInfo::body_end`].
 #[derive(Debug)]
 pub struct BodyEnd {

@@ -134,7 +134,9 @@ fn builder(settings: &Settings, streams: Streams) -> Builder<Streams> {
         .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER);
+        .max_send_buf_size(SEND_BUFFER)
+        // WebSocket (RFC 8441); what else is asked for in that way is a CONNECT and refused.
+        .enable_connect_protocol();
     builder
 }
 

@@ -25,7 +25,7 @@ mod tests;
 
 pub use acceptor::{Accepted, Acceptor, WorkerHandle};
 pub use admission::Connections;
-pub use connection::{BodyEnd, ConnectionInfo, Peer, Protocol, TlsInfo, serve};
+pub use connection::{BodyEnd, ConnectionInfo, InUse, Peer, Protocol, TlsInfo, serve};
 pub use handler::{Handler, RefusedHead};
 pub use listen::{Bound, ListenAddress, SocketFile, StdSocket, bind};
 pub use listener::{ListenerState, MaxHeaders, Settings};

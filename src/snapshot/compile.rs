@@ -35,7 +35,7 @@ use crate::static_files::Cache;
 use crate::telemetry::ids::{IssuerId, UpstreamId};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
-use crate::upstream::Upstream;
+use crate::upstream::{Kind, Protocol, Upstream};
 
 /// What compiling draws on beside the file.
 #[derive(Debug)]
@@ -256,7 +256,8 @@ impl Compiling<'_> {
             },
             metadata: metadata.map(Box::new),
             is_well_known: is_well_known(&matcher?.path),
-            websocket: route.websocket,
+            // Nothing is upgraded on a stream of HTTP/2.
+            websocket: route.websocket && does.upgrades,
             streams: routes::stream_ends(route),
             revoke_on,
         })
@@ -287,7 +288,7 @@ impl Compiling<'_> {
             let to = route.static_root.as_ref()?.value.display().to_string();
             (Action::Files(Guarded::new(policy, files)), to)
         };
-        Some(Does { action, upstream: None, path: None, to })
+        Some(Does { action, upstream: None, upgrades: true, path: None, to })
     }
 
     fn forwards(
@@ -299,15 +300,20 @@ impl Compiling<'_> {
         (upstream, id): (Arc<Upstream>, UpstreamId),
     ) -> Option<Does> {
         let endpoints = upstream.endpoints().iter().map(|one| one.label().to_owned());
-        let destination =
-            Destination { id, name: Arc::from(upstream.name()), endpoints: endpoints.collect() };
+        let destination = Destination {
+            id,
+            name: Arc::from(upstream.name()),
+            endpoints: endpoints.collect(),
+            body_pause: (upstream.kind() == Kind::Grpc).then_some(upstream.timeouts().read),
+        };
+        let upgrades = upstream.protocol() == Protocol::Http1;
         let (path, told) = self.path_plan(at, route, matcher, upstream.kind())?;
         let edits = Some(self.request_edits(route, told)?).filter(|edits| !edits.is_empty());
         let to = upstream.name().to_owned();
         let buffers_requests = self.buffers_requests(route, upstream.kind());
         let proxy = Proxy { upstream, edits: edits.map(Box::new), buffers_requests };
         let action = Action::Proxy(Guarded::new(policy, proxy));
-        Some(Does { action, upstream: Some(destination), path, to })
+        Some(Does { action, upstream: Some(destination), upgrades, path, to })
     }
 
     fn cors(&mut self, at: usize, cors: &config::Cors) -> Option<Cors> {
@@ -344,6 +350,8 @@ impl Compiling<'_> {
 struct Does {
     action: Action,
     upstream: Option<Destination>,
+    /// Whether what it leads to may switch protocols.
+    upgrades: bool,
     path: Option<Box<PathPlan>>,
     to: String,
 }
@@ -352,10 +360,11 @@ struct Does {
 fn error_format(route: &Route, policy: Option<&Policy>) -> ErrorFormat {
     match route.errors {
         config::Errors::Auto => match policy.and_then(Policy::issuers) {
-            Some(issuers) if issuers.errors() == ErrorStyle::Drf => ErrorFormat::Drf,
+            Some(issuers) if issuers.errors() == ErrorStyle::Drf => ErrorFormat::AutoDrf,
             Some(_) | None => ErrorFormat::Auto,
         },
         config::Errors::Drf => ErrorFormat::Drf,
+        config::Errors::Grpc => ErrorFormat::Grpc,
         config::Errors::Empty => ErrorFormat::Empty,
         config::Errors::Html => ErrorFormat::Html,
         config::Errors::Problem => ErrorFormat::Problem,

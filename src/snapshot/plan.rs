@@ -143,6 +143,9 @@ pub struct Destination {
     pub name: Arc<str>,
     /// The labels of its endpoints, in order.
     pub endpoints: Vec<String>,
+    /// How long a request's body may pause where `body_timeout` does not say so: a stream of gRPC
+    /// says something when there is something to say.
+    pub body_pause: Option<Duration>,
 }
 
 /// What a route does, each kind behind the door that asks for a permit.
@@ -185,12 +188,16 @@ pub struct Verify;
 /// How an error body looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorFormat {
-    /// By the request's `Accept`: a page for browsers, else a problem.
+    /// By the request: gRPC's form for gRPC, a page for browsers, else a problem.
     Auto,
+    /// By the request: gRPC's form for gRPC, else as Django REST framework answers.
+    AutoDrf,
     /// As Django REST framework and simplejwt answer.
     Drf,
     /// No body.
     Empty,
+    /// As gRPC clients read them.
+    Grpc,
     /// A small page.
     Html,
     /// RFC 9457 `application/problem+json`.

@@ -76,7 +76,7 @@ impl Compiling<'_> {
                     told.push((SCRIPT_NAME, value));
                     Rewrite::mounted(mount)
                 }
-                Kind::Http => Rewrite::new(mount, None, ""),
+                Kind::Asgi | Kind::Grpc | Kind::Http | Kind::Node => Rewrite::new(mount, None, ""),
             }
         } else {
             let strip = match &route.strip_prefix {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::compile::Compiling;
 use super::fingerprint::Fingerprint;
@@ -10,7 +11,7 @@ use super::upstream_tls::{self, Secured};
 use crate::config::{self, Diagnostic, Endpoint, Spanned, UpstreamRef};
 use crate::telemetry::ids::UpstreamId;
 use crate::tls::client::Alpn;
-use crate::upstream::{Address, Balance, Kind, Settings, Timeouts, Upstream};
+use crate::upstream::{Address, Balance, Kind, Protocol, Settings, Timeouts, Upstream};
 
 /// The compiled upstreams, by the name that routes know them by.
 #[derive(Debug, Default)]
@@ -70,12 +71,17 @@ impl Upstreams {
 
 fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Option<Settings> {
     let endpoints = endpoints(compiling, upstream)?;
+    let preset = Preset::of(upstream.kind);
     Some(Settings {
         name: upstream.name.value.clone(),
         kind: match upstream.kind {
+            config::Kind::Asgi => Kind::Asgi,
+            config::Kind::Grpc => Kind::Grpc,
             config::Kind::Http => Kind::Http,
+            config::Kind::Node => Kind::Node,
             config::Kind::Wsgi => Kind::Wsgi,
         },
+        protocol: protocol(upstream),
         endpoints,
         balance: match upstream.balance {
             config::Balance::LeastRequests => Balance::LeastRequests,
@@ -83,15 +89,47 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
         },
         timeouts: Timeouts {
             connect: upstream.connect_timeout,
-            response: upstream.response_timeout,
-            read: upstream.read_timeout,
-            idle: upstream.idle_timeout,
+            response: upstream.response_timeout.unwrap_or(preset.response),
+            read: upstream.read_timeout.unwrap_or(preset.read),
+            idle: upstream.idle_timeout.unwrap_or(preset.idle),
         },
         idle_connections: upstream.idle_connections,
         max_tunnels: upstream.max_tunnels,
         fingerprint: 0,
         metrics: Arc::clone(&compiling.surroundings.metrics),
     })
+}
+
+/// What is spoken to all endpoints: loading made sure that they agree.
+fn protocol(upstream: &config::Upstream) -> Protocol {
+    let is_h2c = |one: &Spanned<Endpoint>| matches!(one.value, Endpoint::H2c { .. });
+    if upstream.kind == config::Kind::Grpc || upstream.endpoints.iter().any(is_h2c) {
+        Protocol::Http2
+    } else {
+        Protocol::Http1
+    }
+}
+
+/// What a kind of server means for settings that are not written (docs/upstream-kinds.md).
+struct Preset {
+    response: Duration,
+    read: Duration,
+    idle: Duration,
+}
+
+impl Preset {
+    const fn of(kind: config::Kind) -> Self {
+        let minute = Duration::from_secs(60);
+        // Gunicorn closes an idle connection after 2 s, uvicorn and Node after 5 s.
+        let (wait, idle) = match kind {
+            config::Kind::Http | config::Kind::Wsgi => (minute, Duration::from_millis(1500)),
+            config::Kind::Asgi | config::Kind::Node => (minute, Duration::from_secs(4)),
+            // A call says by itself how long it may take (grpc-timeout), and one that waits for
+            // events may say nothing for long.
+            config::Kind::Grpc => (Duration::from_secs(60 * 60), Duration::from_secs(5 * 60)),
+        };
+        Self { response: wait, read: wait, idle }
+    }
 }
 
 /// Addresses and labels; `None` after a diagnostic.
@@ -101,7 +139,13 @@ fn endpoints(
 ) -> Option<Vec<(Address, String)>> {
     let secured = |endpoint: &Spanned<Endpoint>| matches!(endpoint.value, Endpoint::Https { .. });
     let tls = match upstream.endpoints.iter().any(secured) {
-        true => Some(upstream_tls::compile(compiling, upstream, Alpn::Http1)?),
+        true => {
+            let alpn = match protocol(upstream) {
+                Protocol::Http1 => Alpn::Http1,
+                Protocol::Http2 => Alpn::Http2,
+            };
+            Some(upstream_tls::compile(compiling, upstream, alpn)?)
+        }
         false => None,
     };
     let mut endpoints = Vec::new();
@@ -128,6 +172,9 @@ fn address(endpoint: &Endpoint, tls: Option<&Secured>) -> Option<(Address, Strin
         Endpoint::Http { host, port } => {
             (Address::Tcp { host: host.clone(), port: *port }, label("http", host, *port))
         }
+        Endpoint::H2c { host, port } => {
+            (Address::Tcp { host: host.clone(), port: *port }, label("h2c", host, *port))
+        }
         Endpoint::Https { host, port } => {
             let destination = tls?.destination(host)?;
             let address = Address::Tls { host: host.clone(), port: *port, destination };
@@ -145,7 +192,7 @@ fn fingerprint(settings: &Settings) -> u64 {
     let times = &settings.timeouts;
     Fingerprint::new()
         .add(&settings.name)
-        .add(matches!(settings.kind, Kind::Wsgi))
+        .add((settings.kind, settings.protocol))
         .add(&settings.endpoints)
         .add(matches!(settings.balance, Balance::RoundRobin))
         .add((times.connect, times.response, times.read, times.idle))

@@ -69,7 +69,6 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
     /// What the system said; [`io::ErrorKind::TimedOut`] when the time was over.
     pub async fn open(upstream: &Arc<Upstream>, endpoint: &Endpoint) -> io::Result<Box<Self>> {
         let stream = connect(endpoint.address(), upstream.timeouts().connect).await?;
-        upstream.open.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(Self {
             stream,
             sending: None,
@@ -78,7 +77,7 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
             timer: Box::pin(sleep(upstream.timeouts().response)),
             endpoint: endpoint.id(),
             gauge: upstream.connected(),
-            open: Open(Arc::clone(upstream)),
+            open: Open::count(upstream),
         }))
     }
 
@@ -216,6 +215,14 @@ impl<E> From<Ended> for Broken<E> {
             Ended::Closed | Ended::Broke => Self::Closed,
             Ended::Malformed => Self::Malformed,
         }
+    }
+}
+
+impl Open {
+    /// One more connection of `upstream`, until it is dropped.
+    pub(super) fn count(upstream: &Arc<Upstream>) -> Self {
+        upstream.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(upstream))
     }
 }
 

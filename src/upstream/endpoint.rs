@@ -62,6 +62,14 @@ impl Endpoint {
         self.id
     }
 
+    /// The scheme that requests to it are for.
+    pub fn scheme(&self) -> &'static str {
+        match self.address {
+            Address::Tcp { .. } | Address::Unix(_) => "http",
+            Address::Tls { .. } => "https",
+        }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> &Address {
         &self.address

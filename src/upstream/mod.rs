@@ -10,10 +10,13 @@ pub mod connect;
 pub mod connection;
 pub mod endpoint;
 mod framing;
+mod http2;
 pub mod pool;
 mod receiving;
 mod sending;
+pub(crate) mod stream;
 pub mod switched;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -36,6 +39,7 @@ pub struct Upstream {
     id: u64,
     name: String,
     kind: Kind,
+    protocol: Protocol,
     endpoints: Box<[Arc<Endpoint>]>,
     balancer: Balancer,
     timeouts: Timeouts,
@@ -54,6 +58,8 @@ pub struct Settings {
     pub name: String,
     /// Which application server it is.
     pub kind: Kind,
+    /// What all its endpoints speak.
+    pub protocol: Protocol,
     /// Address and label of each endpoint, in the order of the configuration.
     pub endpoints: Vec<(Address, String)>,
     /// How one endpoint is chosen for a request.
@@ -70,11 +76,26 @@ pub struct Settings {
     pub metrics: Arc<Metrics>,
 }
 
+/// A version of HTTP, as an endpoint speaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1: one request at a time on a connection.
+    Http1,
+    /// HTTP/2: many streams on a connection.
+    Http2,
+}
+
 /// The application server's habits that forwarding must respect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Any HTTP/1.1 server: bodies of unknown length are sent chunked.
+    /// An ASGI server, as uvicorn is.
+    Asgi,
+    /// A gRPC server: responses have trailers, and streams may rest for long.
+    Grpc,
+    /// Any HTTP server: bodies of unknown length are sent chunked.
     Http,
+    /// Node's own HTTP server.
+    Node,
     /// A WSGI server: the application reads a chunked body as empty, so it gets a Content-Length.
     Wsgi,
 }
@@ -103,6 +124,7 @@ impl Upstream {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             name: settings.name,
             kind: settings.kind,
+            protocol: settings.protocol,
             endpoints: endpoints
                 .map(|(address, label)| Arc::new(Endpoint::new(address, label)))
                 .collect(),
@@ -130,6 +152,11 @@ impl Upstream {
     /// Which application server it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What all its endpoints speak.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Its endpoints, in the order of the configuration.
@@ -208,6 +235,7 @@ pub(crate) mod tests {
         Settings {
             name: "web".to_owned(),
             kind: Kind::Http,
+            protocol: Protocol::Http1,
             endpoints: ports.iter().map(tcp).collect(),
             balance,
             timeouts: Timeouts {

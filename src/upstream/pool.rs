@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::endpoint::InFlight;
+use super::http2::Connections;
 use super::{Endpoint, Upstream};
 use crate::telemetry::labels::PooledState;
 
@@ -25,6 +26,7 @@ use crate::telemetry::labels::PooledState;
 pub struct Pools<B> {
     idle: Mutex<BTreeMap<u64, VecDeque<Idle<B>>>>,
     workers: NonZeroUsize,
+    streams: Connections,
 }
 
 /// A connection that waits; the newest stand at the back of their queue.
@@ -47,7 +49,12 @@ impl<B: Body<Data = Bytes> + Unpin> Pools<B> {
     /// An empty pool for one of `workers` workers, each of which keeps an equal share of an
     /// upstream's idle connections: a shared count would be one more contended cache line.
     pub fn new(workers: NonZeroUsize) -> Self {
-        Self { idle: Mutex::default(), workers }
+        Self { idle: Mutex::default(), workers, streams: Connections::default() }
+    }
+
+    /// The connections that exchanges share.
+    pub(crate) fn streams(&self) -> &Connections {
+        &self.streams
     }
 
     /// The connection to `endpoint` that was used last, open as far as is known.
@@ -98,6 +105,7 @@ impl<B: Body<Data = Bytes> + Unpin> Pools<B> {
     ///
     /// To be called a few times a second: there is no timer per idle connection.
     pub fn sweep(&self) {
+        self.streams.sweep();
         let now = Instant::now();
         self.idle.lock().retain(|_, waiting| {
             waiting.retain_mut(|idle| {
@@ -114,6 +122,7 @@ impl<B: Body<Data = Bytes> + Unpin> Pools<B> {
     pub fn retain(&self, upstreams: &[Arc<Upstream>]) {
         let kept = |id: u64| upstreams.iter().any(|upstream| upstream.id() == id);
         self.idle.lock().retain(|id, _| kept(*id));
+        self.streams.retain(upstreams);
     }
 
     /// Idle connections to `upstream`.

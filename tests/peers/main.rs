@@ -12,6 +12,8 @@
     reason = "a test fails by panicking, and knows its data"
 )]
 
+/// curl, nghttp and httpx fetch, post and stream.
+mod clients;
 /// The demo's printed lines, by a real shell and curl.
 mod demo;
 /// A million random kids beside good tokens.
@@ -20,6 +22,8 @@ mod flood;
 mod forward_auth;
 /// HTTP/2 as nghttp2 speaks it.
 mod nghttp2;
+/// Node's HTTP server behind `kind = "node"`.
+mod node;
 /// Tokens and an issuer from npm.
 mod npm;
 /// What Prometheus makes of the metrics.
@@ -28,6 +32,9 @@ mod prometheus;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "shared with the integration tests, which use the rest")]
 mod support;
+
+/// WebSocket as npm's ws, Node's HTTP/2 and Chromium speak it.
+mod websocket;
 
 use std::process::Command;
 

@@ -23,7 +23,16 @@ use crate::support::stack::{hash_of, once, run};
 use crate::support::token::claims;
 use crate::support::upstream::{Then, Upstream};
 
-const FILES: [&str; 4] = ["issuer.mjs", "mint.mjs", "package-lock.json", "package.json"];
+const FILES: [&str; 8] = [
+    "issuer.mjs",
+    "mint.mjs",
+    "node-server.mjs",
+    "package-lock.json",
+    "package.json",
+    "ws-client.mjs",
+    "ws-echo.mjs",
+    "ws-h2-client.mjs",
+];
 
 /// A folder with the scripts and the packages they use.
 fn folder() -> PathBuf {
@@ -46,7 +55,8 @@ fn folder() -> PathBuf {
     })
 }
 
-fn node(script: &str) -> Command {
+/// Node with one of the scripts.
+pub(crate) fn node(script: &str) -> Command {
     let mut command = program("node", "nodejs");
     command.current_dir(folder()).arg(script);
     command
@@ -152,7 +162,8 @@ impl Provider {
     }
 }
 
-fn said(program: &Running) -> Vec<Value> {
+/// The lines of JSON that a script has written.
+pub(crate) fn said(program: &Running) -> Vec<Value> {
     let said = program.stdout();
     said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

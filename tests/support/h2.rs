@@ -92,12 +92,16 @@ async fn exchange(
         let (parts, body) = response.into_parts();
         #[expect(clippy::disallowed_methods, reason = "limited")]
         let body = Limited::new(body, MAX_BODY).collect().await;
-        let body = body.map_err(|error| format!("body: {error:?}"))?.to_bytes().to_vec();
+        let body = body.map_err(|error| format!("body: {error:?}"))?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let body = body.to_bytes().to_vec();
         let text = |value: &hyper::header::HeaderValue| {
             String::from_utf8_lossy(value.as_bytes()).into_owned()
         };
-        let headers =
-            parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+        let trailers =
+            trailers.iter().map(|(name, value)| (format!("trailer:{name}"), text(value)));
+        let headers = headers.chain(trailers).collect();
         Ok(Response { status: parts.status.as_u16(), headers, body, closes: false })
     };
     timeout(HUNG, answered).await.map_err(|_| "hung".to_owned())?

@@ -6,6 +6,7 @@ pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod h2;
+pub(crate) mod h2_upstream;
 pub(crate) mod issuer;
 pub(crate) mod kernel;
 pub(crate) mod load;

@@ -3,6 +3,7 @@
 mod attacks;
 mod echo;
 mod ends;
+mod over_http2;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -42,7 +42,7 @@ fn body(route: &RoutePlan, proxy: &Proxy) {
     let way = match (proxy.buffers_requests, proxy.upstream.kind()) {
         (true, _) => "sent when it is here as a whole",
         (false, Kind::Wsgi) => "gathered first if its length is not known",
-        (false, Kind::Http) => "passed on as it comes",
+        (false, Kind::Asgi | Kind::Grpc | Kind::Http | Kind::Node) => "passed on as it comes",
     };
     if let Some(whole) = route.timeout {
         tell("timeout", &format!("{whole:?} in all"));

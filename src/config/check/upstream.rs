@@ -1,13 +1,40 @@
-//! Rules of upstreams: TLS where there is TLS, and whole.
+//! Rules of upstreams: one version of HTTP, and TLS where there is TLS, and whole.
 
 use super::super::walk::Walk;
-use super::super::{Diagnostic, Endpoint, Upstream, UpstreamTls};
+use super::super::{Buffering, Diagnostic, Endpoint, Kind, Upstream, UpstreamTls};
 use super::report;
 
 /// Checks one upstream.
 pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
+    version(upstream, walk);
     if let Some(tls) = &upstream.tls {
         secure(upstream, tls, &format!("upstream.{}.tls", upstream.name.value), walk);
+    }
+}
+
+/// All endpoints speak the same: which one a request meets is the balancer's affair.
+fn version(upstream: &Upstream, walk: &mut Walk<'_>) {
+    let path = format!("upstream.{}.endpoints", upstream.name.value);
+    if upstream.kind == Kind::Grpc {
+        if upstream.buffer_requests == Buffering::On {
+            let path = format!("upstream.{}.buffer_requests", upstream.name.value);
+            let hint = "leave out `buffer_requests`";
+            report(walk, &upstream.span, &path, "a stream of gRPC can't wait for its end", hint);
+        }
+        for endpoint in &upstream.endpoints {
+            if matches!(endpoint.value, Endpoint::Http { .. }) {
+                let hint = "write \"h2c://host:port\": gRPC is spoken over HTTP/2";
+                report(walk, &endpoint.span, &path, "HTTP/1.1 can't carry gRPC", hint);
+            }
+        }
+        return;
+    }
+    let is_http2 = |endpoint: &Endpoint| matches!(endpoint, Endpoint::H2c { .. });
+    let of = |http2| upstream.endpoints.iter().find(|one| is_http2(&one.value) == http2);
+    if let (Some(endpoint), Some(_)) = (of(true), of(false)) {
+        let hint = "make two upstreams of it";
+        let message = "HTTP/2 here and HTTP/1.1 at another endpoint of the same upstream";
+        report(walk, &endpoint.span, &path, message, hint);
     }
 }
 

@@ -6,23 +6,23 @@
 //! application sees the handshake; what is left are the application's own subprotocols.
 
 use hyper::Method;
-use hyper::ext::Protocol;
 use hyper::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use hyper::http::request::Parts;
 
 use super::spelling::Occurrence;
+use crate::http::upgrade::is_extended;
 
 /// The element before the token.
 pub const MARKER: &str = "bearer";
 
-/// Whether it asks for a WebSocket: over HTTP/1.1, or by extended CONNECT (RFC 8441).
+/// Whether it asks for a WebSocket: over HTTP/1.1, or by an extended CONNECT (RFC 8441), which is a
+/// GET by now.
 pub fn is_websocket(parts: &Parts) -> bool {
     let upgrades = || {
         let lines = parts.headers.get_all(UPGRADE).iter();
         lines.flat_map(elements).any(|word| word.eq_ignore_ascii_case(b"websocket"))
     };
-    let extended = || parts.extensions.get::<Protocol>().map(Protocol::as_str) == Some("websocket");
-    (parts.method == Method::GET && upgrades()) || (parts.method == Method::CONNECT && extended())
+    parts.method == Method::GET && (upgrades() || is_extended(parts))
 }
 
 /// What all lines together hold behind the marker.
@@ -91,10 +91,12 @@ fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::Request;
+    use hyper::ext::Protocol;
+    use hyper::{Request, Version};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::http::upgrade::take_extended_connect;
 
     fn headers(lines: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -166,7 +168,9 @@ mod tests {
             if let Some(protocol) = protocol {
                 request = request.extension(Protocol::from_static(protocol));
             }
-            is_websocket(&request.body(()).unwrap().into_parts().0)
+            let mut parts = request.version(Version::HTTP_2).body(()).unwrap().into_parts().0;
+            take_extended_connect(&mut parts);
+            is_websocket(&parts)
         };
         assert!(asks("GET", Some("websocket"), None) && asks("GET", Some("h2c, WebSocket"), None));
         assert!(asks("CONNECT", None, Some("websocket")));

@@ -220,7 +220,7 @@ impl Setup {
         Self {
             settings: crate::upstream::tests::on_ports(ports, balance),
             spool: Spool::new(1 << 20, 16 << 20, None),
-            limits: BodyLimits { max: 8 << 20, idle: Duration::from_secs(30) },
+            limits: BodyLimits { max: 8 << 20, idle: Duration::from_secs(30), paced: true },
         }
     }
 
