@@ -34,7 +34,7 @@ impl Attempts<'_> {
         in_flight: InFlight,
         message: Message<Outgoing>,
     ) -> Attempt {
-        let upload = message.body.upload();
+        let (upload, to_head) = (message.body.upload(), message.to_head);
         let mut request = Request::new(message, endpoint.scheme());
         for _ in 0..BEGINS {
             let connections = self.ctx.pools.streams();
@@ -54,6 +54,10 @@ impl Attempts<'_> {
             let failure = match self.head(&mut stream, upload.clone()).await {
                 Ok(response) => {
                     self.trace.status = Some(response.status());
+                    // What follows where nothing may (RFC 9110 section 6.4.1) is nobody's.
+                    let status = response.status();
+                    let none = to_head || matches!(status.as_u16(), 204 | 304);
+                    let stream = Some(stream).filter(|stream| !none && !stream.is_answered());
                     let body = Body::new(stream, in_flight, self.upstream, endpoint.id());
                     return Attempt::Answered(response::accept_stream(
                         response,
@@ -142,12 +146,11 @@ pub(super) struct Body {
 
 impl Body {
     fn new(
-        stream: Stream<Outgoing>,
+        stream: Option<Stream<Outgoing>>,
         in_flight: InFlight,
         upstream: &Arc<Upstream>,
         endpoint: u64,
     ) -> Self {
-        let stream = Some(stream).filter(|stream| !stream.is_answered());
         Self {
             stream,
             upstream: Arc::clone(upstream),

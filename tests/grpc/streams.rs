@@ -164,6 +164,29 @@ fn who_gives_up_is_heard_on_the_other_side() {
 }
 
 #[test]
+fn h13_what_follows_an_answer_without_a_body_goes_to_nobody() {
+    let upstream = H2Upstream::start(100, |mut call: Call| async move {
+        let status = if call.head.uri().path() == "/open.Echo/204" { 204 } else { 200 };
+        let response = Response::builder().status(status).body(()).unwrap();
+        let mut stream = call.respond.send_response(response, false).unwrap();
+        drop(stream.send_data(Bytes::from_static(b"HTTP/1.1 200 OK\r\n\r\n"), true));
+    });
+    let place = Place::start(upstream, "", "");
+    let mut client = Client::tcp(place.gateway.address("plain"));
+    for (method, path) in [("GET", "204"), ("HEAD", "x"), ("GET", "204")] {
+        client.send(format!("{method} /open.Echo/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let response = client.try_response(method).unwrap();
+        assert!(response.body.is_empty(), "{response:?}");
+    }
+    let client = place.client();
+    for (method, path) in [(Method::GET, "204"), (Method::HEAD, "x")] {
+        let mut asked = call(&format!("/open.Echo/{path}"), b"");
+        *asked.method_mut() = method;
+        assert!(client.send(asked).unwrap().body.is_empty());
+    }
+}
+
+#[test]
 fn ordinary_requests_go_to_h2c_servers_too() {
     let upstream = H2Upstream::start(100, |mut call: Call| async move {
         let body = call.read().await;
