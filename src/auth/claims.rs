@@ -317,7 +317,7 @@ mod tests {
         ] {
             let bytes = claims(value).bytes();
             assert!(
-                (texts + 16 * places..=texts + 200 * places).contains(&bytes),
+                (texts + 40 * places..=texts + 200 * places).contains(&bytes),
                 "{bytes} of {texts}"
             );
         }

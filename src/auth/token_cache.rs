@@ -290,5 +290,5 @@ const HEAVIEST_LOCAL: u32 = 16 * 1024;
 const WAYS: usize = 4;
 /// A power of two, so that the hash spreads evenly.
 const SETS: usize = 1024;
-/// What moka is told at most: it panics beyond a thousand years, and no token needs that long.
-const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// What moka is told at most, a year: it panics beyond a thousand, and no token needs that long.
+const LONGEST_LIFE: Duration = Duration::from_secs(31_536_000);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::auth::revocation::parse_lines;
-use crate::auth::{Cause, Unreadable, revoked_by_logout};
+use crate::auth::{Cause, MAX_LOGOUT, Unreadable, revoked_by_logout};
 use crate::keys::signing::Signer;
 use crate::telemetry::labels::Reason;
 
@@ -137,6 +137,7 @@ fn a_logout_revokes_its_user_up_to_now_for_as_long_as_tokens_may_live() {
     // An application whose clock is ahead, by less than the leeway.
     let ahead = with(refresh(), "iat", json!(NOW + 20));
     assert_eq!(logout_beside(&with_leeway(), &ahead, None).unwrap()[0]["before"], NOW + 20);
+    assert_eq!(MAX_LOGOUT, 16_384, "the 16 KiB of docs/revocation.md");
     // A token that lives for ever is remembered for twenty years.
     let endless = with(refresh(), "exp", json!(u64::MAX));
     assert_eq!(logout(&endless).unwrap()[0]["until"], NOW + 20 * 365 * 24 * 60 * 60);
