@@ -129,7 +129,8 @@ fn the_worker_s_cache_is_bounded_and_keeps_the_latest() {
         gateway.local.find(&key, &set, now()).is_some()
     };
     assert!((5900..6000).all(|n| cached(&n)), "the latest hundred");
-    assert!((0..6000).filter(cached).count() <= 4096);
+    let kept = (0..6000).filter(cached).count();
+    assert!((3500..=4096).contains(&kept), "{kept} in 4096 places");
 }
 
 #[test]
