@@ -64,6 +64,8 @@ mod real_stack;
 mod reasons;
 /// Tokens that are taken back.
 mod revocation;
+/// What goes on, as three strict parsers read it.
+mod semantics;
 /// What a route changes on the way.
 mod shaping;
 /// Clients, upstreams, issuers, gateways.

@@ -39,6 +39,10 @@ table! {
         /// Whether a request is sent only once its body is here as a whole, with its length: a
         /// client that uploads slowly then holds no worker of the application. `auto`: for `wsgi`.
         buffer_requests: Buffering, default("auto");
+        /// Whether a response is read as fast as the application writes it, whatever its client
+        /// takes: a client that reads slowly then holds no worker either. `auto`: for `wsgi`.
+        /// Never `text/event-stream`, gRPC, or what says `X-Accel-Buffering: no`.
+        buffer_responses: Buffering, default("auto");
     }
 }
 
@@ -130,6 +134,7 @@ impl Upstream {
             max_tunnels: 1024,
             tls: None,
             buffer_requests: Buffering::Auto,
+            buffer_responses: Buffering::Auto,
             span,
         }
     }
@@ -152,7 +157,7 @@ mod tests {
         let settings = |one: &Upstream| {
             let times =
                 (one.connect_timeout, one.response_timeout, one.read_timeout, one.idle_timeout);
-            let buffering = one.buffer_requests;
+            let buffering = (one.buffer_requests, one.buffer_responses);
             (one.kind, one.balance, times, one.idle_connections, one.max_tunnels, buffering)
         };
         assert_eq!(settings(written), settings(&of_url));

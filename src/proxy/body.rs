@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName};
 
+use super::ahead::Ahead;
 use super::{Failure, Outgoing, stream};
 use crate::http::hop_by_hop;
 use crate::telemetry::labels::UpstreamFault;
@@ -28,13 +29,16 @@ pub struct Body {
     trailers: bool,
     /// The timer runs for the piece that is awaited.
     armed: bool,
+    /// Somebody reads the response ahead, and has the lease.
+    ahead: Option<Box<Ahead>>,
 }
 
 impl Body {
     /// The body of the response that `lease` has received the head of; trailers are dropped unless
     /// the client takes them.
     pub(super) fn new(lease: Lease<Outgoing>, trailers: bool) -> Self {
-        let mut body = Self { lease: Some(lease), stream: None, trailers, armed: false };
+        let mut body =
+            Self { lease: Some(lease), stream: None, trailers, armed: false, ahead: None };
         body.complete_if_answered();
         body
     }
@@ -42,7 +46,13 @@ impl Body {
     /// The body that comes on a stream.
     pub(super) fn of_stream(body: stream::Body, trailers: bool) -> Self {
         let stream = Some(body).filter(|body| !body.is_end_stream()).map(Box::new);
-        Self { lease: None, stream, trailers, armed: false }
+        Self { lease: None, stream, trailers, armed: false, ahead: None }
+    }
+
+    /// A response that is read ahead.
+    pub(super) fn ahead(ahead: Ahead) -> Self {
+        let ahead = Some(Box::new(ahead));
+        Self { lease: None, stream: None, trailers: true, armed: false, ahead }
     }
 
     /// A known length ends here: the client's side may not ask for more.
@@ -120,9 +130,10 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = self.get_mut();
         let Some(lease) = &mut this.lease else {
-            return match &mut this.stream {
-                Some(stream) => stream.poll_frame(this.trailers, cx),
-                None => Poll::Ready(None),
+            return match (&mut this.ahead, &mut this.stream) {
+                (Some(ahead), _) => ahead.poll_frame(cx),
+                (None, Some(stream)) => stream.poll_frame(this.trailers, cx),
+                (None, None) => Poll::Ready(None),
             };
         };
         match lease.connection.poll_frame(cx) {
@@ -132,10 +143,16 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
+        if let Some(ahead) = &self.ahead {
+            return ahead.is_end_stream();
+        }
         self.lease.is_none() && self.stream.as_ref().is_none_or(|stream| stream.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
+        if let Some(ahead) = &self.ahead {
+            return ahead.size_hint();
+        }
         if self.stream.as_ref().is_some_and(|stream| !stream.is_end_stream()) {
             return SizeHint::default();
         }

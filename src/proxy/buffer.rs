@@ -1,6 +1,6 @@
-//! Request bodies that are gathered whole before an endpoint sees them.
+//! Request bodies that are gathered whole before an endpoint sees them, and the room for bodies.
 //!
-//! Owns the room for them: up to 64 KiB of a body stay in memory, the rest goes to a file that has
+//! Owns that room: up to 64 KiB of a body stay in memory, the rest goes to a file that has
 //! no name, and both are capped over all bodies. A file is opened, written and read on the blocking
 //! pool only. Clients are not trusted to end a body: its own limits (size, progress) are
 //! [`crate::http::body`]'s, and what cannot be kept is refused, never cut.
@@ -46,7 +46,7 @@ pub(super) struct Gathered {
 
 /// What of a body stays in memory, and the size of one write or read of its file: most forms and
 /// JSON documents never touch the disk, and a system call for each 64 KiB costs nothing noticeable.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 impl Spool {
     /// Room for `memory` and `disk` bytes in all; files go to `directory`, by default the system's
@@ -99,7 +99,7 @@ impl Gathering {
             file: None,
             piece: BytesMut::new(),
             written: 0,
-            room: Room { spool: Arc::clone(spool), memory: 0, disk: 0 },
+            room: Room::new(spool),
         }
     }
 
@@ -114,8 +114,7 @@ impl Gathering {
         if self.file.is_none() {
             // For the piece that is written now and read later.
             self.room.reserve_memory(PIECE)?;
-            let directory = self.room.spool.directory.clone();
-            let file = on_blocking_pool(move || nameless_file(&directory)).await?;
+            let file = nameless(&self.room.spool).await?;
             self.file = Some(Arc::new(file));
         }
         let part = data.split_to(data.len().min(PIECE - self.piece.len()));
@@ -163,6 +162,26 @@ async fn on_blocking_pool<T: Send + 'static>(
     }
 }
 
+/// A file of its own for a body.
+pub(super) async fn nameless(spool: &Arc<Spool>) -> Result<File, Failure> {
+    let directory = spool.directory.clone();
+    on_blocking_pool(move || nameless_file(&directory)).await
+}
+
+/// Writes a piece at a place of a file.
+pub(super) async fn write_piece(file: Arc<File>, piece: Bytes, at: u64) -> Result<(), Failure> {
+    on_blocking_pool(move || file.write_all_at(&piece, at)).await
+}
+
+/// Reads a piece of a file.
+pub(super) fn read_piece(file: Arc<File>, length: usize, at: u64) -> JoinHandle<io::Result<Bytes>> {
+    spawn_blocking(move || {
+        let mut piece = BytesMut::zeroed(length);
+        file.read_exact_at(&mut piece, at)?;
+        Ok(piece.freeze())
+    })
+}
+
 fn spool_failure(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::SpoolFull,
@@ -205,14 +224,8 @@ impl Gathered {
         let Some(file) = self.file.as_ref().filter(|_| left > 0) else {
             return Poll::Ready(None);
         };
-        let reading = self.reading.get_or_insert_with(|| {
-            let (file, at) = (Arc::clone(file), self.offset);
-            spawn_blocking(move || {
-                let mut piece = BytesMut::zeroed(left);
-                file.read_exact_at(&mut piece, at)?;
-                Ok(piece.freeze())
-            })
-        });
+        let reading =
+            self.reading.get_or_insert_with(|| read_piece(Arc::clone(file), left, self.offset));
         let read = ready!(Pin::new(reading).poll(cx));
         self.reading = None;
         Poll::Ready(Some(match read {
@@ -265,8 +278,12 @@ impl Budget {
     }
 
     fn reserve(&self, bytes: usize) -> Result<u64, Failure> {
+        self.reserve_within(bytes, self.limit)
+    }
+
+    fn reserve_within(&self, bytes: usize, limit: u64) -> Result<u64, Failure> {
         let bytes = bytes as u64;
-        let fits = |used: u64| used.checked_add(bytes).filter(|after| *after <= self.limit);
+        let fits = |used: u64| used.checked_add(bytes).filter(|after| *after <= limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(bytes),
             Err(_) => Err(Failure::SpoolFull),
@@ -276,13 +293,44 @@ impl Budget {
 
 /// What one body occupies; given back when it is dropped.
 #[derive(Debug)]
-struct Room {
+pub(super) struct Room {
     spool: Arc<Spool>,
     memory: u64,
     disk: u64,
 }
 
 impl Room {
+    /// None of it.
+    pub(super) fn new(spool: &Arc<Spool>) -> Self {
+        Self { spool: Arc::clone(spool), memory: 0, disk: 0 }
+    }
+
+    /// Takes memory for a response, if all bodies together then have no more than half of it.
+    pub(super) fn share_memory(&mut self, bytes: usize) -> bool {
+        let budget = &self.spool.memory;
+        let shared = budget.reserve_within(bytes, budget.limit / 2);
+        self.memory += shared.unwrap_or(0);
+        shared.is_ok()
+    }
+
+    /// The same of the disk.
+    pub(super) fn share_disk(&mut self, bytes: usize) -> bool {
+        let budget = &self.spool.disk;
+        let shared = budget.reserve_within(bytes, budget.limit / 2);
+        self.disk += shared.unwrap_or(0);
+        shared.is_ok()
+    }
+
+    pub(super) fn leave_memory(&mut self, bytes: u64) {
+        self.memory -= bytes;
+        self.spool.memory.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave_disk(&mut self, bytes: u64) {
+        self.disk -= bytes;
+        self.spool.disk.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn reserve_memory(&mut self, bytes: usize) -> Result<(), Failure> {
         self.memory += self.spool.memory.reserve(bytes)?;
         Ok(())

@@ -12,7 +12,7 @@ use hyper::{Request, Response};
 
 use super::outgoing::Upload;
 use super::request::{Prepared, prepare};
-use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, response};
+use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, ahead, response};
 use crate::auth::Permit;
 use crate::http::body::RequestBody;
 use crate::telemetry::labels::UpstreamFault;
@@ -31,7 +31,12 @@ pub(super) async fn run(
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
     let prepared = prepare(request, permit.action(), identity, ctx).await?;
     let Prepared { message, repeatable, trailers } = prepared;
-    Attempts { upstream, ctx, trace, repeatable, trailers }.run(message).await
+    let response = Attempts { upstream, ctx, trace, repeatable, trailers }.run(message).await?;
+    if !permit.action().buffers_responses {
+        return Ok(response);
+    }
+    // Boxed: most upstreams go without.
+    Ok(Box::pin(ahead::read(response, ctx.spool)).await)
 }
 
 pub(super) struct Attempts<'a> {

@@ -5,6 +5,7 @@
 //! else. Refuses responses with two readings; never sends a request twice that might have been
 //! received once, unless it is idempotent and has no body.
 
+mod ahead;
 mod body;
 mod buffer;
 mod error;
@@ -49,6 +50,8 @@ pub struct Proxy {
     pub edits: Option<Box<RequestEdits>>,
     /// Whether a request is sent only once its body is here as a whole.
     pub buffers_requests: bool,
+    /// Whether a response is read as fast as it comes, whatever its client takes.
+    pub buffers_responses: bool,
 }
 
 /// The idle upstream connections of one worker.

@@ -310,8 +310,12 @@ impl Compiling<'_> {
         let (path, told) = self.path_plan(at, route, matcher, upstream.kind())?;
         let edits = Some(self.request_edits(route, told)?).filter(|edits| !edits.is_empty());
         let to = upstream.name().to_owned();
-        let buffers_requests = self.buffers_requests(route, upstream.kind());
-        let proxy = Proxy { upstream, edits: edits.map(Box::new), buffers_requests };
+        let proxy = Proxy {
+            buffers_requests: self.buffers_requests(route, upstream.kind()),
+            buffers_responses: self.buffers_responses(route, upstream.kind()),
+            edits: edits.map(Box::new),
+            upstream,
+        };
         let action = Action::Proxy(Guarded::new(policy, proxy));
         Some(Does { action, upstream: Some(destination), upgrades, path, to })
     }

@@ -249,11 +249,12 @@ impl Compiling<'_> {
 
     /// Whether requests are sent whole: a WSGI server's worker is held for as long as it reads.
     pub(super) fn buffers_requests(&self, route: &Route, kind: Kind) -> bool {
-        match self.written_upstream(route).map(|upstream| upstream.buffer_requests) {
-            Some(Buffering::On) => true,
-            Some(Buffering::Off) => false,
-            Some(Buffering::Auto) | None => matches!(kind, Kind::Wsgi),
-        }
+        buffers(self.written_upstream(route).map(|upstream| upstream.buffer_requests), kind)
+    }
+
+    /// Whether responses are read ahead: it is held for as long as it writes, too.
+    pub(super) fn buffers_responses(&self, route: &Route, kind: Kind) -> bool {
+        buffers(self.written_upstream(route).map(|upstream| upstream.buffer_responses), kind)
     }
 
     /// The table of a route's upstream; none where it is a URL.
@@ -315,6 +316,14 @@ impl RoutePlan {
     /// What `routes` shows of the path: as it arrives, and as it is forwarded.
     pub fn path_shown(&self) -> Option<String> {
         self.path.as_ref().map(|plan| plan.rewrite.to_string())
+    }
+}
+
+fn buffers(written: Option<Buffering>, kind: Kind) -> bool {
+    match written {
+        Some(Buffering::On) => true,
+        Some(Buffering::Off) => false,
+        Some(Buffering::Auto) | None => matches!(kind, Kind::Wsgi),
     }
 }
 

@@ -9,35 +9,35 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::support::HUNG;
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const CONTINUATION: u8 = 9;
 
-pub(super) const ACK: u8 = 1;
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// One connection, its preface and settings sent.
-pub(super) struct Frames {
+pub(crate) struct Frames {
     stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
 /// One frame.
 #[derive(Debug)]
-pub(super) struct Frame {
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// What became of one stream.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// A whole response, of which only the body is read.
     Answered(Vec<u8>),
     /// Its stream was reset.
@@ -47,7 +47,7 @@ pub(super) enum Fate {
 }
 
 impl Frames {
-    pub(super) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+    pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("localhost").unwrap();
         let session = ClientConnection::new(Arc::clone(config), name).unwrap();
         let stream = TcpStream::connect(address).unwrap();
@@ -61,7 +61,7 @@ impl Frames {
     }
 
     /// Sends one frame; false if the connection has ended.
-    pub(super) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
+    pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut bytes = length[1..].to_vec();
         bytes.extend_from_slice(&[kind, flags]);
@@ -71,7 +71,7 @@ impl Frames {
     }
 
     /// Sends a request whose headers are these and no others.
-    pub(super) fn request(&mut self, stream: u32, headers: &[(&[u8], &[u8])], body: &[u8]) {
+    pub(crate) fn request(&mut self, stream: u32, headers: &[(&[u8], &[u8])], body: &[u8]) {
         let end = if body.is_empty() { END_STREAM } else { 0 };
         let sent = self.send(HEADERS, END_HEADERS | end, stream, &block(headers));
         if sent && !body.is_empty() {
@@ -80,7 +80,7 @@ impl Frames {
     }
 
     /// The next frame; `None` at the connection's end.
-    pub(super) fn next(&mut self) -> Option<Frame> {
+    pub(crate) fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.fill(&mut head)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -102,7 +102,7 @@ impl Frames {
     }
 
     /// Reads until this stream is over.
-    pub(super) fn fate(&mut self, stream: u32) -> Fate {
+    pub(crate) fn fate(&mut self, stream: u32) -> Fate {
         let mut body = Vec::new();
         while let Some(frame) = self.next() {
             match frame.kind {
@@ -122,13 +122,13 @@ impl Frames {
     }
 
     /// Reads until the connection ends.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         while self.next().is_some_and(|frame| frame.kind != GOAWAY) {}
     }
 }
 
 /// A header block of literals that are not indexed (RFC 7541, section 6.2.2).
-pub(super) fn block(headers: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub(crate) fn block(headers: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in headers {
         bytes.push(0);

@@ -16,7 +16,7 @@ mod bodies;
 /// Folders: ranges and ways out.
 mod files;
 /// Frames as an attacker writes them.
-mod frames;
+pub(crate) mod frames;
 /// Where one message ends and the next begins.
 mod framing;
 /// Names, hosts, targets, and headers that only a gateway may set.

@@ -8,6 +8,8 @@ use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::upstream::{Received, Then, Upstream};
 
+/// Gunicorn with one worker, and clients that take their time.
+mod gunicorn;
 /// Headers, in and out.
 mod headers;
 /// How long, and how many at once.

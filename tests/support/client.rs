@@ -147,6 +147,11 @@ impl Client {
         read_head(&mut self.stream).unwrap_or_else(|broken| panic!("{broken}"))
     }
 
+    /// The next chunk of a chunked body after a [`Client::head`]; empty behind the last.
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        read_chunk(&mut self.stream).unwrap_or_else(|broken| panic!("{broken}"))
+    }
+
     /// The next `length` bytes, for the body after a [`Client::head`].
     pub(crate) fn read_exactly(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];

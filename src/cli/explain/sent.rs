@@ -44,6 +44,9 @@ fn body(route: &RoutePlan, proxy: &Proxy) {
         (false, Kind::Wsgi) => "gathered first if its length is not known",
         (false, Kind::Asgi | Kind::Grpc | Kind::Http | Kind::Node) => "passed on as it comes",
     };
+    if proxy.buffers_responses {
+        tell("response", &"read ahead of its client, unless it is a stream");
+    }
     if let Some(whole) = route.timeout {
         tell("timeout", &format!("{whole:?} in all"));
     }

@@ -1,5 +1,6 @@
 //! Forwarding over real sockets: a gateway of one route, raw upstreams, raw clients.
 
+mod ahead;
 mod bodies;
 mod failures;
 mod heads;

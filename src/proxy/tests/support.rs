@@ -239,6 +239,7 @@ impl Setup {
                     upstream: Arc::clone(&upstream),
                     edits: None,
                     buffers_requests: upstream.kind() == crate::upstream::Kind::Wsgi,
+                    buffers_responses: upstream.kind() == crate::upstream::Kind::Wsgi,
                 },
             ),
             pools: Arc::clone(&pools),
