@@ -5,6 +5,8 @@
 //! client: what is set here stands behind whatever the client sent, in every spelling of the name,
 //! and is written after `Connection` was obeyed, so that nobody can have it removed (H10).
 
+use std::fmt;
+
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 
 use super::headers::{is_spelling_of, write_line};
@@ -13,11 +15,13 @@ use super::headers::{is_spelling_of, write_line};
 pub type Pairs = Vec<(HeaderName, HeaderValue)>;
 
 /// What becomes of a request's headers before they are forwarded.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RequestEdits {
     withheld: Box<[HeaderName]>,
     /// Whole lines of a head: every value is known while loading.
     lines: Box<[u8]>,
+    /// Those of which the value is nobody's to see.
+    secret: Box<[HeaderName]>,
 }
 
 impl RequestEdits {
@@ -27,8 +31,12 @@ impl RequestEdits {
         for (name, value) in set.iter().chain(added) {
             write_line(&mut lines, name, value);
         }
+        let written = set.iter().chain(added);
+        let secret =
+            written.filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name.clone());
+        let secret = secret.collect();
         let withheld = set.iter().map(|(name, _)| name.clone()).chain(removed);
-        Self { withheld: withheld.collect(), lines: lines.into() }
+        Self { withheld: withheld.collect(), lines: lines.into(), secret }
     }
 
     /// Whether nothing is changed.
@@ -41,9 +49,21 @@ impl RequestEdits {
         self.withheld.iter().any(|one| is_spelling_of(name.as_str(), one.as_str()))
     }
 
+    /// Whether the operator's value of a header is a secret.
+    pub fn hides(&self, name: &str) -> bool {
+        self.secret.iter().any(|one| one.as_str() == name)
+    }
+
     /// Appends the lines of its own.
     pub fn write(&self, head: &mut Vec<u8>) {
         head.extend_from_slice(&self.lines);
+    }
+}
+
+/// Names alone: a value may be a secret.
+impl fmt::Debug for RequestEdits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestEdits").field("withheld", &self.withheld).finish_non_exhaustive()
     }
 }
 
@@ -130,6 +150,15 @@ mod tests {
         assert_eq!(head, b"GET / HTTP/1.1\r\nx-admin: 1\r\nx-via: a\r\n");
         assert!(!edits.is_empty());
         assert!(RequestEdits::default().is_empty());
+    }
+
+    #[test]
+    fn a_secret_is_known_by_its_name() {
+        let mut set = pairs(&[("x-key", "hunter2"), ("x-open", "1")]);
+        set[0].1.set_sensitive(true);
+        let edits = RequestEdits::new(&set, &Pairs::new(), Vec::new());
+        assert!(edits.hides("x-key") && !edits.hides("x-open"));
+        assert!(!format!("{edits:?}").contains("hunter2"), "not even to a debugger");
     }
 
     fn edits() -> ResponseEdits {

@@ -133,6 +133,7 @@ enum Place {
 
 /// Reads to the end, or for as long as somebody wants to have it.
 async fn pump(mut body: Body, rest: Bytes, shared: Arc<Shared>) {
+    let _told = Told(Arc::clone(&shared));
     if !shared.push(rest).await {
         return;
     }
@@ -152,6 +153,15 @@ async fn pump(mut body: Body, rest: Bytes, shared: Arc<Shared>) {
         if body.is_end_stream() {
             return shared.finish(End::Whole(None));
         }
+    }
+}
+
+/// However the task ends, nobody waits for it any longer.
+struct Told(Arc<Shared>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.finish(End::Broken(Failure::Failed));
     }
 }
 

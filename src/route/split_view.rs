@@ -93,8 +93,8 @@ pub struct At<'a, T> {
 /// Whether everybody who reads a path that `route` has rewritten comes to what `route` forwards.
 ///
 /// A reading is taken back to the path that it would have been made from: that has to lead to
-/// `route` as well, and there has to be one. And no reading may be a path of the `rivals`, which
-/// forward to the same application and ask for other tokens.
+/// `route` as well, and there has to be one. And no reading may be a path of a `rival`,
+/// which forwards to the same application and asks for another token.
 ///
 /// # Errors
 /// The first reading that leads elsewhere.
@@ -103,18 +103,12 @@ pub fn agree_rewritten<T: Copy + PartialEq>(
     route: T,
     rewrite: &Rewrite,
     rewritten: &Rewritten,
-    rivals: &[T],
+    rival: &impl Fn(&str) -> Option<T>,
 ) -> Result<(), Split<T>> {
     let find = |path: &str| at.table.find(at.listener, at.host, path, at.method);
-    let rival = |path: &str| match find(path) {
-        Found::Route(other) if rivals.contains(&other) => Some(Found::Route(other)),
-        Found::Route(_) | Found::MethodNotAllowed(_) | Found::None => None,
-    };
     let elsewhere = |reading: &str, found| Split::Elsewhere { reading: reading.to_owned(), found };
-    if !rivals.is_empty()
-        && let Some(found) = rival(&rewritten.path)
-    {
-        return Err(elsewhere(&rewritten.path, found));
+    if let Some(other) = rival(&rewritten.path) {
+        return Err(elsewhere(&rewritten.path, Found::Route(other)));
     }
     if !rewritten.doubtful {
         return Ok(());
@@ -123,8 +117,8 @@ pub fn agree_rewritten<T: Copy + PartialEq>(
         return Err(Split::ByPattern);
     }
     for reading in readings(&rewritten.path).map_err(Split::TooMany)? {
-        if let Some(found) = rival(&reading.path) {
-            return Err(elsewhere(&reading.path, found));
+        if let Some(other) = rival(&reading.path) {
+            return Err(elsewhere(&reading.path, Found::Route(other)));
         }
         let Some(from) = rewrite.undo(&reading.path) else {
             return Err(elsewhere(&reading.path, Found::None));

@@ -227,7 +227,11 @@ impl Rewriting {
         let canonical = canonicalize(raw).unwrap().path;
         let Ok(rewritten) = self.rewrite.apply(&canonical) else { return "no path".to_owned() };
         let at = At { table: &self.table, listener: 0, host: "h", method: &Method::GET };
-        match agree_rewritten(&at, 0, &self.rewrite, &rewritten, &self.rivals) {
+        let rival = |path: &str| match self.table.find(0, "h", path, &Method::GET) {
+            Found::Route(other) if self.rivals.contains(&other) => Some(other),
+            _ => None,
+        };
+        match agree_rewritten(&at, 0, &self.rewrite, &rewritten, &rival) {
             Ok(()) => rewritten.path,
             Err(split) => split.to_string(),
         }

@@ -13,7 +13,7 @@ use crate::auth::{ClaimPath, Guarded, IssuerSet};
 use crate::http::{Cors, Networks, ResponseEdits, Scheme};
 use crate::limit::{Concurrency, Limiter};
 use crate::proxy::Proxy;
-use crate::route::{PathPattern, Rewrite};
+use crate::route::{PathPattern, Rewrite, Table};
 use crate::static_files::Files;
 use crate::telemetry::ids::{ListenerId, RouteId, UpstreamId};
 use crate::tls::certificate::Certificates;
@@ -66,8 +66,9 @@ pub struct RoutePlan {
 pub struct PathPlan {
     /// What they become.
     pub rewrite: Rewrite,
-    /// Routes whose paths none of them may become.
-    pub rivals: Vec<usize>,
+    /// The routes to the same application that forward their paths as they are, whatever their
+    /// host and listener, each with whether none of these paths may become one of its own.
+    pub namespace: Table<(usize, bool)>,
 }
 
 /// Which streams end with their token, and how much later.

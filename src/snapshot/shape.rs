@@ -15,7 +15,10 @@ use crate::http::edits::Pairs;
 use crate::http::{RequestEdits, ResponseEdits};
 use crate::limit::Concurrency;
 use crate::route::rewrite::prefix;
-use crate::route::{Matcher, PathPattern, Pattern, Rewrite, RewriteError, Split, split_view};
+use crate::route::{
+    Found, ListenerSet, Matcher, MethodSet, PathPattern, Pattern, Rewrite, RewriteError, Split,
+    Table, split_view,
+};
 use crate::upstream::Kind;
 
 /// What a proxy sends to an application that does not lie at the root. Gunicorn takes the second
@@ -51,7 +54,11 @@ impl Snapshot {
         };
         let rewritten = plan.rewrite.apply(path).map_err(Misrouted::Rewrite)?;
         let at = split_view::At { table: &self.table, listener, host, method };
-        split_view::agree_rewritten(&at, route, &plan.rewrite, &rewritten, &plan.rivals)
+        let rival = |path: &str| match plan.namespace.find(0, "", path, method) {
+            Found::Route((other, true)) => Some(other),
+            Found::Route((_, false)) | Found::MethodNotAllowed(_) | Found::None => None,
+        };
+        split_view::agree_rewritten(&at, route, &plan.rewrite, &rewritten, &rival)
             .map_err(Misrouted::Split)?;
         Ok(Some(rewritten.path))
     }
@@ -100,9 +107,9 @@ impl Compiling<'_> {
             }
             Rewrite::new(strip, pattern, add)
         };
-        let rivals = self.rivals(at, route);
-        self.warn_of_rivals(at, route, matcher, &rewrite, &rivals);
-        Some((Some(Box::new(PathPlan { rewrite, rivals })), told))
+        let neighbours = self.neighbours(at, route);
+        self.warn_of_rivals(at, route, matcher, &rewrite, &neighbours);
+        Some((Some(Box::new(PathPlan { rewrite, namespace: Table::build(neighbours) })), told))
     }
 
     /// A prefix of paths.
@@ -172,21 +179,37 @@ impl Compiling<'_> {
         }
     }
 
-    /// Routes to the same upstream that forward their paths as they are, and ask for another token:
-    /// what they protect must not be reached under another name.
-    fn rivals(&self, at: usize, route: &Route) -> Vec<usize> {
-        let others = self.config.routes.iter().enumerate();
-        let is_rival = |(place, other): &(usize, &Route)| {
-            *place != at
-                && routes::same_destination(route, other)
-                && !routes::is_open(other)
-                && other.mount.is_none()
+    /// Routes to the same upstream that forward their paths as they are; those that ask for another
+    /// token first: what they protect must not be reached under another name. Their hosts and
+    /// listeners don't count, since the application may not look at the first and can't see the
+    /// others.
+    fn neighbours(&self, at: usize, route: &Route) -> Vec<(Matcher, (usize, bool))> {
+        let own = routes::policy(self.config, route);
+        let mut found = Vec::new();
+        for (place, other) in self.config.routes.iter().enumerate() {
+            let as_it_is = other.mount.is_none()
                 && other.strip_prefix.is_none()
                 && other.rewrite.is_none()
-                && other.add_prefix.is_none()
-                && routes::policy(self.config, route) != routes::policy(self.config, other)
-        };
-        others.filter(is_rival).map(|(place, _)| place).collect()
+                && other.add_prefix.is_none();
+            if place == at || !as_it_is || !routes::same_destination(route, other) {
+                continue;
+            }
+            // What does not parse was told of its own route.
+            let Ok(path) = other.path.parse::<PathPattern>() else { continue };
+            let methods = other.methods.as_ref().and_then(|names| {
+                MethodSet::named(names.iter().map(|name| name.value.as_str())).ok()
+            });
+            let is_rival = !routes::is_open(other) && own != routes::policy(self.config, other);
+            let matcher = Matcher {
+                hosts: Vec::new(),
+                path,
+                methods: methods.unwrap_or_else(MethodSet::all),
+                listeners: ListenerSet::All,
+            };
+            found.push((matcher, (place, is_rival)));
+        }
+        found.sort_by_key(|(_, (_, is_rival))| !is_rival);
+        found
     }
 
     /// Warns where all that a route forwards belongs to another.
@@ -196,24 +219,24 @@ impl Compiling<'_> {
         route: &Route,
         matcher: &Matcher,
         rewrite: &Rewrite,
-        rivals: &[usize],
+        neighbours: &[(Matcher, (usize, bool))],
     ) {
         if rewrite.has_pattern() {
             return;
         }
         let base = matcher.path.base();
         let Ok(forwarded) = rewrite.apply(if base.is_empty() { "/" } else { base }) else { return };
-        for &rival in rivals {
-            let Some(other) = self.config.routes.get(rival) else { continue };
-            let Ok(pattern) = other.path.parse::<PathPattern>() else { continue };
-            if !pattern.matches(&forwarded.path) {
+        let rivals = neighbours.iter().filter(|(_, (_, is_rival))| *is_rival);
+        for (matcher, (rival, _)) in rivals {
+            let Some(other) = self.config.routes.get(*rival) else { continue };
+            if !matcher.path.matches(&forwarded.path) {
                 continue;
             }
             let message = format!(
                 "what route {} forwards are paths of route {}, which has the same upstream and \
                  another policy: such requests are refused (ambiguous_path)",
                 routes::shown(self, at, route),
-                routes::shown(self, rival, other)
+                routes::shown(self, *rival, other)
             );
             self.report(
                 Diagnostic::warning(route.path.span.clone(), message)
@@ -230,19 +253,30 @@ impl Compiling<'_> {
         let Some(edits) = &route.request_headers else {
             return Some(RequestEdits::new(&told, &Pairs::new(), Vec::new()));
         };
-        told.extend(pairs(&edits.set)?);
-        Some(RequestEdits::new(&told, &pairs(&edits.add)?, names(&edits.remove)?))
+        told.extend(self.pairs(&edits.set)?);
+        Some(RequestEdits::new(&told, &self.pairs(&edits.add)?, names(&edits.remove)?))
     }
 
     /// The changes of a response's headers.
     pub(super) fn response_edits(&self, route: &Route) -> Option<Option<Box<ResponseEdits>>> {
         let Some(edits) = &route.response_headers else { return Some(None) };
         Some(Some(Box::new(ResponseEdits {
-            set: pairs(&edits.set)?,
-            add: pairs(&edits.add)?,
-            default: pairs(&edits.default)?,
+            set: self.pairs(&edits.set)?,
+            add: self.pairs(&edits.add)?,
+            default: self.pairs(&edits.default)?,
             remove: names(&edits.remove)?,
         })))
+    }
+
+    /// Values that were expanded are marked: they are shown to nobody.
+    fn pairs(&self, values: &HeaderValues) -> Option<Pairs> {
+        let pair = |(name, value): &(Spanned<String>, Spanned<String>)| {
+            let header = HeaderName::try_from(name.value.as_str()).ok()?;
+            let mut line = HeaderValue::try_from(value.value.as_str()).ok()?;
+            line.set_sensitive(!self.source.shown(value).starts_with('`'));
+            Some((header, line))
+        };
+        values.iter().map(pair).collect()
     }
 
     // === bodies ===
@@ -325,16 +359,6 @@ fn buffers(written: Option<Buffering>, kind: Kind) -> bool {
         Some(Buffering::Off) => false,
         Some(Buffering::Auto) | None => matches!(kind, Kind::Wsgi),
     }
-}
-
-fn pairs(values: &HeaderValues) -> Option<Pairs> {
-    let pair = |(name, value): &(Spanned<String>, Spanned<String>)| {
-        Some((
-            HeaderName::try_from(name.value.as_str()).ok()?,
-            HeaderValue::try_from(value.value.as_str()).ok()?,
-        ))
-    };
-    values.iter().map(pair).collect()
 }
 
 fn names(names: &[Spanned<String>]) -> Option<Vec<HeaderName>> {

@@ -118,6 +118,9 @@ fn head(
             () if name == "via" => "(what it had, and this gateway)",
             () if name == story.snapshot.request_id_header().as_str() => "(one of its own)",
             () if ctx.assertion.is_some_and(|(own, _)| own.as_str() == name) => "(signed here)",
+            () if permit.action().edits.as_deref().is_some_and(|edits| edits.hides(name)) => {
+                "(set here)"
+            }
             () if is_secret(name, value, arrived) => "(the client's)",
             () => value,
         };

@@ -71,6 +71,14 @@ fn a_rewritten_path_is_no_second_name_for_what_is_protected() {
     let plain = compiled.snapshot.forwarded_path(1, 0, "h", "/admin/x", &Method::GET);
     assert_eq!(plain.unwrap(), None);
 
+    // The application may not look at the host, and can't see the listener.
+    let hosted = format!("{admin}\nhosts = [\"admin.example.com\"]");
+    let compiled = workshop.compile(&text(&[open, &hosted]), None);
+    let forwarded =
+        |path: &str| compiled.snapshot.forwarded_path(0, 0, "www.example.com", path, &Method::GET);
+    assert_eq!(forwarded("/open/x").unwrap().as_deref(), Some("/x"));
+    assert!(matches!(forwarded("/open/admin/x"), Err(Misrouted::Split(_))));
+
     // Where it is all of them, the operator hears it before any client.
     let told = workshop.warnings(&text(&[open, all]));
     assert!(told.iter().any(|one| one.contains("what route `/open/*` forwards")), "{told:?}");
