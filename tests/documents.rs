@@ -65,6 +65,9 @@ fn furnished() -> TempDir {
     for place in ["static", "examples/demo/static", "public/static", "media", "private"] {
         fs::create_dir_all(folder.path().join(place)).unwrap();
     }
+    for page in ["404.html", "sorry.html"] {
+        fs::write(folder.path().join(page), "").unwrap();
+    }
     folder
 }
 

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and knows its data"
 )]
 
+/// Files that applications name.
+mod accel;
 /// DESIGN rules: imports, ceilings, where names may stand.
 mod architecture;
 /// What applications are told about principals, signed.

@@ -155,6 +155,25 @@ impl<'s, A> Permit<'s, A> {
         self.principal.as_ref()
     }
 
+    /// A permit for a part of what may be done. The part comes out of the action itself, whatever
+    /// `choose` does: a reference to anything else does not live as the signature asks.
+    pub fn narrow<B>(
+        &self,
+        choose: impl for<'a> FnOnce(&'a A) -> Option<&'a B>,
+    ) -> Option<Permit<'s, B>> {
+        let principal = self.principal.as_ref().map(Arc::clone);
+        Some(Permit { action: choose(self.action)?, principal, valid_until: self.valid_until })
+    }
+
+    /// As [`Permit::narrow`], for a part that is always there.
+    pub fn into_part<B>(self, choose: impl for<'a> FnOnce(&'a A) -> &'a B) -> Permit<'s, B> {
+        Permit {
+            action: choose(self.action),
+            principal: self.principal,
+            valid_until: self.valid_until,
+        }
+    }
+
     /// Until when: the token's `exp` plus the leeway; `None` without a principal.
     pub fn valid_until(&self) -> Option<UnixTime> {
         self.valid_until

@@ -57,7 +57,7 @@ pub use server::{
     Assertion, AssertionAlgorithm, Folder, MaxHeaders, Server, Spool, Underscores, Workers,
 };
 pub use shape::{HeaderValues, Redirect, RequestHeaders, ResponseHeaders, Rewrite};
-pub use static_files::Coding;
+pub use static_files::{Coding, ErrorPages, Statuses};
 pub use token::{TokenPlace, TokenUpstream};
 pub use upstream::{Balance, Buffering, Kind, OrNone, Upstream, UpstreamTls};
 

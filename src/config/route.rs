@@ -10,8 +10,8 @@ use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
 use super::{
-    Coding, Cors, RateLimits, Redirect, RequestHeaders, RequireTable, ResponseHeaders, Rewrite,
-    Size, Spanned, UpstreamRef,
+    Coding, Cors, ErrorPages, RateLimits, Redirect, RequestHeaders, RequireTable, ResponseHeaders,
+    Rewrite, Size, Spanned, UpstreamRef,
 };
 
 table! {
@@ -114,6 +114,16 @@ table! {
         /// sandbox), what they might run is for saving (Content-Disposition: attachment), and
         /// there is no index.
         media: Spanned<bool>, default(false);
+        /// The files are for applications to name (`accel`): clients get 404, and the route has no
+        /// policy of its own.
+        internal: Spanned<bool>, default(false);
+        /// The application may answer with `X-Accel-Redirect` (a path of an `internal` route) or
+        /// `X-Sendfile` (a place on disk below such a route's folder), and the client gets that
+        /// file. See docs/static-files.md.
+        accel: Spanned<bool>, default(false);
+        /// Files in the place of the built-in pages, for browsers: `{ 404 = "404.html", 5xx =
+        /// "sorry.html" }`. Where this route has none, `server.error_pages` counts.
+        error_pages: ErrorPages, default({});
         /// The file for paths that name none, for requests that accept text/html and name no file
         /// extension.
         fallback: Option<Spanned<String>>, optional("404");

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{BadTokens, PeerNetwork, Size, Spanned};
+use super::{BadTokens, Coding, ErrorPages, PeerNetwork, Size, Spanned};
 
 table! {
     /// Limits and deadlines of the whole process.
@@ -59,6 +59,13 @@ table! {
         /// What applications are told about the principal, signed by this gateway; the public keys
         /// are at `/.well-known/portcullis/jwks.json`.
         assertion: Option<Assertion>, optional("no assertion");
+        /// How responses are compressed, best liked first: text of at least 1 KiB, on public routes,
+        /// to requests without Cookie and Authorization; nothing with Set-Cookie, no event stream.
+        /// See docs/static-files.md.
+        compress: Vec<Coding>, default([]);
+        /// Files in the place of the built-in pages that tell browsers of errors: `{ 404 =
+        /// "404.html", 5xx = "sorry.html" }`. Read while loading.
+        error_pages: ErrorPages, default({});
         /// Room for buffered bodies, in all. When it is full: 503.
         spool: Spool, default({});
         /// The folder in which the last good key sets and revocations survive a restart; created

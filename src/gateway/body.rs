@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 
+use super::compressed::Compressed;
 use super::deadline::Timed;
 use super::stream_end::Bounded;
 use super::tunnel;
@@ -20,6 +21,8 @@ use crate::telemetry::labels::Reason;
 #[derive(Debug)]
 pub(super) enum Inner {
     Bytes(Option<Bytes>),
+    /// One of the others, on its way through an encoder.
+    Compressed(Box<Compressed>),
     File(static_files::Body),
     Proxy(proxy::Body),
     /// One of the others, until its token ends.
@@ -34,6 +37,8 @@ pub(super) enum Inner {
 /// can't take the part for the whole.
 #[derive(Debug)]
 pub enum BodyError {
+    /// It could not be compressed.
+    Compression(std::io::Error),
     /// The file could not be read to its end.
     File(std::io::Error),
     /// The upstream's body broke off.
@@ -64,6 +69,7 @@ impl Body for Inner {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Bounded(body) => Pin::new(body.as_mut()).poll_frame(cx),
+            Self::Compressed(body) => Pin::new(body.as_mut()).poll_frame(cx),
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::File(file) => {
                 Pin::new(file).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::File)))
@@ -80,6 +86,7 @@ impl Body for Inner {
         match self {
             Self::Bounded(body) => body.is_end_stream(),
             Self::Bytes(bytes) => bytes.is_none(),
+            Self::Compressed(body) => body.is_end_stream(),
             Self::File(file) => file.is_end_stream(),
             Self::Proxy(body) => body.is_end_stream(),
             Self::Timed(body) => body.is_end_stream(),
@@ -93,6 +100,7 @@ impl Body for Inner {
             Self::Bytes(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Self::Compressed(body) => body.size_hint(),
             Self::File(file) => file.size_hint(),
             Self::Proxy(body) => body.size_hint(),
             Self::Timed(body) => body.size_hint(),
@@ -104,6 +112,12 @@ impl Body for Inner {
 impl From<Bytes> for Inner {
     fn from(bytes: Bytes) -> Self {
         Self::Bytes(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl From<Compressed> for Inner {
+    fn from(body: Compressed) -> Self {
+        Self::Compressed(Box::new(body))
     }
 }
 
@@ -124,7 +138,7 @@ impl From<proxy::Body> for Inner {
 impl BodyError {
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::File(_) => Reason::Internal,
+            Self::Compression(_) | Self::File(_) => Reason::Internal,
             Self::Proxy(error) => error.reason(),
             Self::TokenEnded(reason) => *reason,
         }
@@ -134,6 +148,7 @@ impl BodyError {
 impl std::fmt::Display for BodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Compression(error) => write!(f, "response can't be compressed: {error}"),
             Self::File(error) => write!(f, "file can't be read to its end: {error}"),
             Self::Proxy(error) => write!(f, "upstream's body broke off: {error}"),
             Self::TokenEnded(reason) => write!(f, "the token of the request ended: {reason}"),

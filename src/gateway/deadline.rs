@@ -20,15 +20,15 @@ use super::handle;
 use super::reject::Reject;
 use super::state::Gateway;
 use crate::auth::Guarded;
-use crate::proxy::{Failure, Proxy};
-use crate::snapshot::plan::RoutePlan;
+use crate::proxy::Failure;
+use crate::snapshot::plan::{Proxied, RoutePlan};
 
 /// Forwards within what is left of `whole` since the request's head arrived.
 pub(super) async fn forward(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &RoutePlan,
-    guarded: &Guarded<Proxy>,
+    guarded: &Guarded<Proxied>,
     arrived: Arrived<'_>,
     whole: Duration,
 ) -> Result<Response<Inner>, Reject> {

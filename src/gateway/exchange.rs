@@ -215,6 +215,10 @@ impl Exchange {
             request_id: self.request_id.to_str().unwrap_or("-"),
             format,
             is_grpc: self.is_grpc,
+            pages: match self.route() {
+                Some(route) => route.error_pages.as_deref(),
+                None => self.snapshot.error_pages(),
+            },
             metadata: self.route().and_then(|route| route.metadata.as_ref()).and_then(|_| {
                 metadata::location(self.seen().public(), self.host.as_ref()?, self.uri.path())
             }),

@@ -12,8 +12,10 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, Uri, Version};
 
+use super::accel::Asked;
 use super::arrived::{Arrived, assertion, context, hand_over};
 use super::body::Inner;
+use super::compress::Wish;
 use super::exchange::{AuthNote, Body, Exchange, finish};
 use super::origin::Original;
 use super::reject::Reject;
@@ -27,10 +29,10 @@ use crate::http::authority::Authority;
 use crate::http::cors;
 use crate::http::forwarded::request_id;
 use crate::http::{head, upgrade};
-use crate::proxy::{self, Forward, Proxy, Trace};
+use crate::proxy::{self, Forward, Trace};
 use crate::server::{ConnectionInfo, RefusedHead};
 use crate::snapshot::Snapshot;
-use crate::snapshot::plan::{Action, ErrorFormat, RoutePlan};
+use crate::snapshot::plan::{Action, ErrorFormat, Proxied, RoutePlan};
 use crate::static_files::{self, Ask, Files};
 use crate::telemetry::labels::{AuthOutcome, CacheLookup, Reason};
 use crate::telemetry::record::{AuthResult, Record, TlsRecord};
@@ -150,8 +152,10 @@ async fn steps(
     // 5. to 9.
     steps::admit(&snapshot, &exchange.seen(), route, &parts.headers)?;
     limits::admit(exchange, route, &parts.headers, gateway.clock())?;
-    match &route.action {
+    let wish = Wish::of(snapshot.compression(), route.action.policy(), &parts);
+    let response = match &route.action {
         Action::Files(guarded) => serve_file(gateway, exchange, route, guarded, &parts).await,
+        Action::Internal => Err(Reject::Files(static_files::Refusal::NotFound)),
         Action::Proxy(guarded) => {
             let target = exchange.forwarded_target(head.authority.host(), &parts)?;
             let mut arrived = Arrived::of(parts, body, head.host, route, snapshot.body_timeout());
@@ -179,7 +183,11 @@ async fn steps(
             let permit = permit(gateway, exchange, route, guarded, &parts).await?;
             Ok(local::verify(&permit).map(Inner::from))
         }
-    }
+    }?;
+    Ok(match wish {
+        Some(wish) => wish.grant(response),
+        None => response,
+    })
 }
 
 /// Where a request leads.
@@ -248,7 +256,7 @@ pub(super) async fn forward(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &RoutePlan,
-    guarded: &Guarded<Proxy>,
+    guarded: &Guarded<Proxied>,
     arrived: Arrived<'_>,
 ) -> Result<Response<Inner>, Reject> {
     if upgrade::asks_for_websocket(&arrived.parts) {
@@ -258,8 +266,11 @@ pub(super) async fn forward(
     }
     let Arrived { mut parts, body, host, logout } = arrived;
     let permit = permit(gateway, exchange, route, guarded, &parts).await?;
+    let asked = Asked::of(&permit, &parts);
+    let whole = asked.as_ref().and_then(|_| permit.narrow(|whole| Some(whole)));
     // Whether a subprotocol is owed matters to a switch alone.
     let _owed = hand_over(guarded, &permit, &mut parts);
+    let permit = permit.into_part(|proxied| &proxied.proxy);
     exchange.received = Some(body.counter());
     let snapshot = Arc::clone(exchange.snapshot());
     let told = exchange.told.clone();
@@ -281,7 +292,11 @@ pub(super) async fn forward(
     if route.cors.is_some() {
         cors::strip(response.headers_mut());
     }
-    Ok(bind(response.map(Inner::from), bound))
+    let response = match asked.zip(whole) {
+        None => response.map(Inner::from),
+        Some((asked, permit)) => Box::pin(asked.answer(&permit, response)).await?,
+    };
+    Ok(bind(response, bound))
 }
 
 /// Steps 6 to 8: the only way to an action.

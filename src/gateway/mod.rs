@@ -12,14 +12,18 @@
 //! 7. Authorize: a principal becomes a permit, the only key to the route's action.
 //! 8. `limits` by claim, and how many requests the route takes at once.
 //! 9. Serve: a file, the upstream's answer, a WebSocket (`tunnel`), or our own word (`local`);
-//!    within the route's `timeout` (`deadline`).
+//!    within the route's `timeout` (`deadline`). `accel` sends the file that an application names,
+//!    `compress` may shorten what a public route says.
 //! 10. Any refusal or failure is answered by `respond`, the only maker of error responses.
 //!
 //! `handle` is that list as code; what of it a head alone decides is in `steps`, which `explain`
 //! asks too.
 
+mod accel;
 mod arrived;
 mod body;
+mod compress;
+mod compressed;
 mod deadline;
 mod exchange;
 mod grpc;

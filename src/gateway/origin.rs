@@ -123,7 +123,7 @@ impl Exchange {
     pub(super) fn original_record(&self) -> Option<OriginalRecord<'_>> {
         let original = self.original.as_deref()?;
         match self.route()?.action {
-            Action::Files(_) | Action::Proxy(_) | Action::Redirect(_) => None,
+            Action::Files(_) | Action::Internal | Action::Proxy(_) | Action::Redirect(_) => None,
             Action::Verify(_) => Some(OriginalRecord {
                 method: original.method.as_ref().map(HeaderValue::as_bytes),
                 host: original.host.as_ref().map(HeaderValue::as_bytes),

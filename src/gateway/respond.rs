@@ -16,7 +16,7 @@ use serde_json::json;
 use super::grpc;
 use super::reject::{RateLimited, Reject, status};
 use crate::auth::Denial;
-use crate::snapshot::plan::ErrorFormat;
+use crate::snapshot::plan::{ErrorFormat, ErrorPages};
 use crate::telemetry::labels::Reason;
 
 /// Seconds after which a client may try again when keys or buffers are missing.
@@ -35,6 +35,8 @@ pub(super) struct Asker<'a> {
     pub(super) format: ErrorFormat,
     /// Whether the request speaks gRPC.
     pub(super) is_grpc: bool,
+    /// What the operator shows to browsers.
+    pub(super) pages: Option<&'a ErrorPages>,
     /// Where the metadata of what was asked for stands, if there is any.
     pub(super) metadata: Option<String>,
 }
@@ -184,7 +186,10 @@ fn body(reason: Reason, status: StatusCode, asker: &Asker<'_>) -> (Option<Header
         }
         ErrorFormat::Html => (
             Some(HeaderValue::from_static("text/html; charset=utf-8")),
-            html(reason, status, asker.request_id).into(),
+            match asker.pages.and_then(|pages| pages.page(status)) {
+                Some(page) => page.clone(),
+                None => html(reason, status, asker.request_id).into(),
+            },
         ),
         ErrorFormat::Auto | ErrorFormat::Problem => (
             Some(HeaderValue::from_static("application/problem+json")),
@@ -311,7 +316,15 @@ mod tests {
 
     fn asker(accept: Option<&str>, format: ErrorFormat) -> Asker<'_> {
         let host = Some("api.example.com");
-        Asker { accept, host, request_id: "abc", format, is_grpc: false, metadata: None }
+        Asker {
+            accept,
+            host,
+            request_id: "abc",
+            format,
+            is_grpc: false,
+            pages: None,
+            metadata: None,
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::http::{HeadError, headers, path, upgrade};
 use crate::route::{Found, RewriteError};
 use crate::snapshot::plan::{Action, RoutePlan};
 use crate::snapshot::{Misrouted, Snapshot};
+use crate::static_files::Refusal;
 
 // === step 2: the head ===
 
@@ -161,6 +162,7 @@ pub(crate) fn admit(
         return Err(Reject::Loop);
     }
     match route.action {
+        Action::Internal => return Err(Reject::Files(Refusal::NotFound)),
         // Whoever asks names the address that bad tokens are counted for, and gets to hear whose
         // the good ones are. A body is the original request's, and is not read.
         Action::Verify(_) if seen.told.is_none() => return Err(Reject::AddressNotAllowed),

@@ -25,9 +25,9 @@ use super::stream_end::{Bound, bind};
 use crate::auth::{Guarded, Owed};
 use crate::http::credential::subprotocol;
 use crate::http::{cors, upgrade};
-use crate::proxy::{self, End, Failure, Flow, Forward, Proxy, Trace, Tunnel, Upgrade};
+use crate::proxy::{self, End, Failure, Flow, Forward, Trace, Tunnel, Upgrade};
 use crate::server::InUse;
-use crate::snapshot::plan::RoutePlan;
+use crate::snapshot::plan::{Proxied, RoutePlan};
 use crate::telemetry::labels::Reason;
 
 /// A tunnel whose client has not been told yet.
@@ -46,13 +46,14 @@ pub(super) async fn open(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &RoutePlan,
-    guarded: &Guarded<Proxy>,
+    guarded: &Guarded<Proxied>,
     arrived: Arrived<'_>,
 ) -> Result<Response<Inner>, Reject> {
     let Arrived { mut parts, body, host, .. } = arrived;
     let permit = permit(gateway, exchange, route, guarded, &parts).await?;
     steps::switches(route, &parts)?;
     let owed = hand_over(guarded, &permit, &mut parts);
+    let permit = permit.into_part(|proxied| &proxied.proxy);
     let key = match upgrade::is_extended(&parts) {
         true => Some(upgrade::set_key(&mut parts.headers).ok_or(Reject::Internal)?),
         false => None,

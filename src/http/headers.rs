@@ -122,8 +122,9 @@ pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
 
 /// Folded names. Beside what we set: what Gunicorn takes for the scheme (a second one that
 /// disagrees is its 400), httpoxy, CGI variables that Gunicorn passes from trusted peers, and the
-/// headers by which some frameworks take another path for the request's.
-const BUILT_IN: [&str; 14] = [
+/// headers by which some frameworks take another path for the request's, or a file for the answer
+/// (Rack believes `X-Sendfile-Type` of the request).
+const BUILT_IN: [&str; 16] = [
     "forwarded",
     "front-end-https",
     "path-info",
@@ -137,6 +138,8 @@ const BUILT_IN: [&str; 14] = [
     "x-request-id",
     "x-rewrite-url",
     "x-scheme",
+    "x-sendfile",
+    "x-sendfile-type",
     "x-url-scheme",
 ];
 

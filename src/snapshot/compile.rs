@@ -13,11 +13,13 @@ use super::issuers::Issuers;
 use super::listeners::{self, ListenerSpec};
 use super::metadata::is_well_known;
 use super::plan::{
-    Action, Destination, ErrorFormat, PathPlan, ResourceMetadata, RoutePlan, Verify,
+    Action, Destination, ErrorFormat, ErrorPages, PathPlan, Proxied, ResourceMetadata, RoutePlan,
+    Verify,
 };
 use super::upstreams::Upstreams;
 use super::{
-    Revoked, Snapshot, assertion, check, files, issuers, revocations, revoke_on, routes, state_dir,
+    Revoked, Snapshot, assertion, check, error_pages, files, issuers, revocations, revoke_on,
+    routes, state_dir,
 };
 use crate::auth::{ErrorStyle, Guarded, Issuer, Policy, Revocations};
 use crate::clock::Clock;
@@ -31,7 +33,7 @@ use crate::limit::Limiter;
 use crate::proxy::Proxy;
 use crate::route::{Matcher, Table};
 use crate::state_dir::StateDir;
-use crate::static_files::Cache;
+use crate::static_files::{Cache, Files};
 use crate::telemetry::ids::{IssuerId, UpstreamId};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
@@ -86,6 +88,8 @@ pub fn compile(
         key_sets: Vec::new(),
         limiters: Vec::new(),
         files: Cache::new(loaded.config.cache.files.bytes()),
+        internal: Vec::new(),
+        error_pages: None,
         diagnostics: Vec::new(),
     };
     compiling.slots = listeners::slots(&compiling);
@@ -121,6 +125,10 @@ pub(super) struct Compiling<'a> {
     pub(super) limiters: Vec<(u64, Arc<Limiter>)>,
     /// Where this snapshot's folders keep small files; the next one's read them anew.
     pub(super) files: Option<Arc<Cache>>,
+    /// The folders whose files applications may name, and where.
+    internal: Vec<(Matcher, Files)>,
+    /// The pages of all routes that have none of their own.
+    pub(super) error_pages: Option<Arc<ErrorPages>>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -147,6 +155,7 @@ impl Compiling<'_> {
         let config = self.config;
         let listeners = listeners::compile(self);
         self.state_dir = state_dir::open(self);
+        self.error_pages = error_pages::of_server(self);
         let mut issuers = Issuers::compile(self);
         let upstreams = Upstreams::compile(self);
         let (matchers, plans) = self.routes(&mut issuers, &upstreams);
@@ -180,6 +189,8 @@ impl Compiling<'_> {
             via: self.surroundings.via.clone(),
             secret_parameters: self.secret_parameters(),
             spool: self.spool(),
+            error_pages: self.error_pages.clone(),
+            compression: self.compression(),
             tokens: self.tokens(),
             revocations: Arc::clone(&self.surroundings.revocations),
             assertion,
@@ -206,15 +217,20 @@ impl Compiling<'_> {
         issuers: &mut Issuers,
         upstreams: &Upstreams,
     ) -> (Vec<Matcher>, Vec<RoutePlan>) {
-        let mut matchers = Vec::new();
-        let mut plans = Vec::new();
-        for (at, route) in self.config.routes.iter().enumerate() {
-            let matcher = routes::matcher(self, at, route);
-            let plan = self.plan(at, route, matcher.as_ref(), issuers, upstreams);
-            matchers.extend(matcher);
-            plans.extend(plan);
+        let routes = &self.config.routes;
+        let all: Vec<Option<Matcher>> =
+            routes.iter().enumerate().map(|(at, route)| routes::matcher(self, at, route)).collect();
+        for (at, (route, matcher)) in routes.iter().zip(&all).enumerate() {
+            if let Some(matcher) = matcher.as_ref().filter(|_| route.internal.value) {
+                let folder = files::compile(self, at, route, matcher);
+                self.internal.extend(folder.map(|files| (matcher.clone(), files)));
+            }
         }
-        (matchers, plans)
+        let mut plans = Vec::new();
+        for (at, (route, matcher)) in routes.iter().zip(&all).enumerate() {
+            plans.extend(self.plan(at, route, matcher.as_ref(), issuers, upstreams));
+        }
+        (all.into_iter().flatten().collect(), plans)
     }
 
     fn plan(
@@ -226,12 +242,16 @@ impl Compiling<'_> {
         upstreams: &Upstreams,
     ) -> Option<RoutePlan> {
         let name = route.effective_name();
-        let policy = self.policy(at, route, issuers);
+        // No client gets to an internal route: it has no policy.
+        let policy = match route.internal.value {
+            true => None,
+            false => self.policy(at, route, issuers),
+        };
         let errors = error_format(route, policy.as_ref());
         // Who asks a verify route is a proxy: its clients' resource is elsewhere.
         let described = policy.as_ref().filter(|_| !route.verify.value);
         let metadata = described.and_then(ResourceMetadata::of);
-        let does = self.does(at, route, matcher?, policy?, upstreams)?;
+        let does = self.does(at, route, matcher?, policy, upstreams)?;
         let revoke_on = match &route.revoke_on {
             Some(written) => Some(revoke_on::compile(self, at, route, written, matcher?, issuers)?),
             None => None,
@@ -250,6 +270,7 @@ impl Compiling<'_> {
             limits: self.rate_limits(at, route)?,
             max_body: route.max_body.bytes(),
             errors,
+            error_pages: error_pages::of_route(self, at, route)?,
             cors: match &route.cors {
                 Some(cors) => Some(Box::new(self.cors(at, cors)?)),
                 None => None,
@@ -269,9 +290,16 @@ impl Compiling<'_> {
         at: usize,
         route: &Route,
         matcher: &Matcher,
-        policy: Policy,
+        policy: Option<Policy>,
         upstreams: &Upstreams,
     ) -> Option<Does> {
+        if route.internal.value {
+            // Its folder is with the routes whose applications may name its files.
+            let to = route.static_root.as_ref()?.value.display().to_string();
+            let (action, upgrades) = (Action::Internal, false);
+            return Some(Does { action, upstream: None, upgrades, path: None, to });
+        }
+        let policy = policy?;
         let (action, to) = if let Some(reference) = &route.upstream {
             // A name that does not exist was reported while loading.
             let (upstream, id) = upstreams.find(&reference.value)?;
@@ -316,7 +344,8 @@ impl Compiling<'_> {
             edits: edits.map(Box::new),
             upstream,
         };
-        let action = Action::Proxy(Guarded::new(policy, proxy));
+        let internal = files::internal(&self.internal, route, matcher);
+        let action = Action::Proxy(Guarded::new(policy, Proxied { proxy, internal }));
         Some(Does { action, upstream: Some(destination), upgrades, path, to })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper::header::HeaderValue;
 
 use super::compile::Compiling;
+use super::routes::covers_hosts;
 use crate::config::{self, Diagnostic, Route};
 use crate::http::Coding;
 use crate::route::{Matcher, PathPattern};
@@ -30,6 +31,7 @@ pub(super) fn compile(
         },
         media: route.media.value,
         listing: route.listing.value,
+        internal: route.internal.value,
         cache: compiling.files.as_ref().map(Arc::clone),
     };
     let error = match Files::open(settings, compiling.surroundings.clock.clone()) {
@@ -51,6 +53,21 @@ pub(super) fn compile(
     let place = format!("route[{at}].static");
     compiling.report(Diagnostic::error(span.clone(), message).path(place));
     None
+}
+
+/// The folders whose files an application may name: those of the internal routes that exist wherever
+/// its own route does, so that of two applications on two hosts each names its own.
+pub(super) fn internal(
+    folders: &[(Matcher, Files)],
+    route: &Route,
+    matcher: &Matcher,
+) -> Option<Box<[Files]>> {
+    route.accel.value.then(|| {
+        let reached = folders.iter().filter(|(internal, _)| {
+            covers_hosts(internal, matcher) && internal.listeners.is_superset(matcher.listeners)
+        });
+        reached.map(|(_, files)| files.clone()).collect()
+    })
 }
 
 /// As the runtime names it.

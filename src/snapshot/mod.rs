@@ -9,6 +9,7 @@
 mod assertion;
 pub mod check;
 pub mod compile;
+mod error_pages;
 mod files;
 mod fingerprint;
 mod issuers;
@@ -89,6 +90,8 @@ pub struct Snapshot {
     via: Via,
     secret_parameters: Vec<Box<str>>,
     spool: Arc<Spool>,
+    error_pages: Option<Arc<plan::ErrorPages>>,
+    compression: Option<plan::Compression>,
     tokens: Arc<TokenCache>,
     assertion: Option<Arc<Assertion>>,
     /// Where state is kept, if it is; the next reload adopts it.
@@ -261,6 +264,16 @@ impl Snapshot {
     /// The parameters of queries that hold tokens: their values stay out of the log.
     pub fn secret_parameters(&self) -> &[Box<str>] {
         &self.secret_parameters
+    }
+
+    /// The operator's pages about errors, for requests that no route takes.
+    pub fn error_pages(&self) -> Option<&plan::ErrorPages> {
+        self.error_pages.as_deref()
+    }
+
+    /// How responses are compressed, if they are.
+    pub fn compression(&self) -> Option<&plan::Compression> {
+        self.compression.as_ref()
     }
 
     /// Where bodies are gathered.

@@ -4,13 +4,15 @@
 //! fields are used as they stand.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 
-use crate::auth::{ClaimPath, Guarded, IssuerSet};
-use crate::http::{Cors, Networks, ResponseEdits, Scheme};
+use crate::auth::{ClaimPath, Guarded, IssuerSet, Policy};
+use crate::http::{Coding, Cors, Networks, ResponseEdits, Scheme};
 use crate::limit::{Concurrency, Limiter};
 use crate::proxy::Proxy;
 use crate::route::{PathPattern, Rewrite, Table};
@@ -47,6 +49,8 @@ pub struct RoutePlan {
     pub max_body: u64,
     /// How its rejects look.
     pub errors: ErrorFormat,
+    /// The operator's pages about errors, for browsers.
+    pub error_pages: Option<Arc<ErrorPages>>,
     /// Which other sites' pages may read its answers.
     pub cors: Option<Box<Cors>>,
     /// What clients are told about getting a token.
@@ -124,6 +128,34 @@ impl LimitBy {
     }
 }
 
+/// Pages about errors, in memory.
+#[derive(Debug, Default)]
+pub struct ErrorPages {
+    /// By status.
+    pub exact: Vec<(u16, Bytes)>,
+    /// By the first digit of the status.
+    pub classes: Vec<(u16, Bytes)>,
+}
+
+impl ErrorPages {
+    /// The page for this status, if there is one.
+    pub fn page(&self, status: StatusCode) -> Option<&Bytes> {
+        let (code, class) = (status.as_u16(), status.as_u16() / 100);
+        let exact = self.exact.iter().find(|(known, _)| *known == code);
+        let page = exact.or_else(|| self.classes.iter().find(|(known, _)| *known == class));
+        page.map(|(_, page)| page)
+    }
+}
+
+/// Compression on the way out.
+#[derive(Debug)]
+pub struct Compression {
+    /// Where a client likes several alike, the first of them.
+    pub codings: Vec<Coding>,
+    /// Responses that are compressed at this moment.
+    pub busy: Arc<AtomicUsize>,
+}
+
 /// A logout: a POST to `path` that is answered with `status`.
 #[derive(Debug)]
 pub struct RevokeOn {
@@ -154,12 +186,36 @@ pub struct Destination {
 pub enum Action {
     /// Serves a folder.
     Files(Guarded<Files>),
+    /// Nothing: its files are for applications to name.
+    Internal,
     /// Forwards to an upstream.
-    Proxy(Guarded<Proxy>),
+    Proxy(Guarded<Proxied>),
     /// Sends clients elsewhere.
     Redirect(Guarded<Redirection>),
     /// Says whether a request may pass.
     Verify(Guarded<Verify>),
+}
+
+/// Forwarding, and what the application may name instead of an answer.
+#[derive(Debug)]
+pub struct Proxied {
+    /// Where it leads.
+    pub proxy: Proxy,
+    /// The folders whose files it may name; `None` if it may name none.
+    pub internal: Option<Box<[Files]>>,
+}
+
+impl Action {
+    /// Who may; `None` if nobody may.
+    pub fn policy(&self) -> Option<&Policy> {
+        match self {
+            Self::Files(guarded) => Some(guarded.policy()),
+            Self::Internal => None,
+            Self::Proxy(guarded) => Some(guarded.policy()),
+            Self::Redirect(guarded) => Some(guarded.policy()),
+            Self::Verify(guarded) => Some(guarded.policy()),
+        }
+    }
 }
 
 /// Where a route sends its clients.

@@ -254,6 +254,10 @@ fn uncovered(
 ) {
     let Some((inner, outer)) = pair(compiling.config, winner, loser) else { return };
     let same = same_destination(inner, outer);
+    // Nobody gets there.
+    if inner.internal.value || outer.internal.value {
+        return;
+    }
     let rest_is_left = !winning.methods.is_superset(&losing.methods)
         || !winning.listeners.is_superset(losing.listeners);
     let hosts_are_left = same && !covers_hosts(winning, losing);
@@ -301,7 +305,7 @@ fn are_same<T: PartialEq>(one: &Option<Spanned<T>>, other: &Option<Spanned<T>>) 
 }
 
 /// Whether no host of `losing` lies outside those of `winning`.
-fn covers_hosts(winning: &Matcher, losing: &Matcher) -> bool {
+pub(super) fn covers_hosts(winning: &Matcher, losing: &Matcher) -> bool {
     let covered = |host: &HostPattern| winning.hosts.iter().any(|one| one.covers(host));
     winning.hosts.is_empty() || (!losing.hosts.is_empty() && losing.hosts.iter().all(covered))
 }
@@ -325,6 +329,9 @@ pub(super) fn policy(
 ) -> Option<(bool, Vec<String>, String)> {
     if route.public {
         return None;
+    }
+    if route.internal.value {
+        return Some((false, Vec::new(), "internal".to_owned()));
     }
     let mut issuers: Vec<_> = issuer_names(config, route).map(str::to_owned).collect();
     issuers.sort_unstable();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use hyper::header::HeaderName;
 
-use super::Snapshot;
 use super::compile::Compiling;
+use super::plan::Compression;
+use super::{Snapshot, files};
 use crate::auth::TokenCache;
 use crate::config::{self, Diagnostic, PeerNetwork};
 use crate::http::{Asserted, HeadLimits, Networks, UnderscorePolicy};
@@ -38,6 +39,15 @@ impl Compiling<'_> {
         let assertion =
             assertion.and_then(|one| HeaderName::try_from(one.header.value.as_str()).ok());
         Asserted::new(names.chain(request_id).chain(assertion))
+    }
+
+    /// How responses are compressed, if they are.
+    pub(super) fn compression(&self) -> Option<Compression> {
+        let codings = &self.config.server.compress;
+        (!codings.is_empty()).then(|| Compression {
+            codings: codings.iter().map(|one| files::coding(*one)).collect(),
+            busy: Arc::default(),
+        })
     }
 
     /// The parameters of queries that hold tokens.

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::Snapshot;
-use super::plan::{Action, RoutePlan};
+use super::plan::RoutePlan;
 use crate::config;
 use crate::keys::jwks::Skipped;
 use crate::keys::{Freshness, Key};
@@ -145,18 +145,12 @@ fn skipped_json(skipped: &[Skipped]) -> Value {
 
 fn row(matcher: &Matcher, plan: &RoutePlan) -> RouteRow {
     let hosts: Vec<_> = matcher.hosts.iter().map(ToString::to_string).collect();
-    let policy = match &plan.action {
-        Action::Files(guarded) => guarded.policy(),
-        Action::Proxy(guarded) => guarded.policy(),
-        Action::Redirect(guarded) => guarded.policy(),
-        Action::Verify(guarded) => guarded.policy(),
-    };
     RouteRow {
         name: plan.name.to_string(),
         hosts: if hosts.is_empty() { "*".to_owned() } else { hosts.join(",") },
         path: matcher.path.to_string(),
         methods: matcher.methods.to_string(),
-        who: policy.to_string(),
+        who: plan.action.policy().map_or("applications".to_owned(), ToString::to_string),
         to: plan.to.clone(),
     }
 }

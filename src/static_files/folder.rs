@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,9 @@ use hyper::header::HeaderValue;
 
 use super::cache::Cache;
 use super::containment::{RelativePath, Root};
+use super::listing::encode;
 use super::manifest::Manifest;
+use super::resolve::below;
 use crate::clock::Clock;
 use crate::http::Coding;
 
@@ -43,6 +46,8 @@ pub struct Settings {
     pub media: bool,
     /// Whether directories without an index show what is in them.
     pub listing: bool,
+    /// Whether applications alone may name its files: what one client is shown is not for others.
+    pub internal: bool,
     /// Where small files are kept.
     pub cache: Option<Arc<Cache>>,
 }
@@ -64,6 +69,8 @@ pub(super) struct Folder {
     pub(super) id: u64,
     pub(super) root: Root,
     pub(super) path: PathBuf,
+    /// The same without links in it.
+    real_path: Option<PathBuf>,
     pub(super) prefix: String,
     pub(super) index: Vec<String>,
     pub(super) fallback: Option<RelativePath>,
@@ -71,6 +78,7 @@ pub(super) struct Folder {
     pub(super) precompressed: Vec<Coding>,
     pub(super) media: bool,
     pub(super) listing: bool,
+    pub(super) internal: bool,
     pub(super) cache: Option<Arc<Cache>>,
     manifest: Manifest,
     pub(super) clock: Clock,
@@ -99,6 +107,7 @@ impl Files {
         Ok(Self(Arc::new(Folder {
             id: FOLDERS.fetch_add(1, Ordering::Relaxed),
             root,
+            real_path: path.canonicalize().ok(),
             path,
             prefix,
             index: if media { Vec::new() } else { index },
@@ -107,6 +116,7 @@ impl Files {
             precompressed: if media { Vec::new() } else { settings.precompressed },
             media,
             listing: settings.listing,
+            internal: settings.internal,
             cache: settings.cache,
             manifest,
             clock,
@@ -115,6 +125,30 @@ impl Files {
 
     pub(super) fn folder(&self) -> &Arc<Folder> {
         &self.0
+    }
+
+    /// How much of a canonical path is the folder's prefix; `None` if it leads elsewhere.
+    pub fn prefix_of(&self, path: &str) -> Option<usize> {
+        below(&self.0, path).map(|_| self.0.prefix.len())
+    }
+
+    /// The canonical path of the file at this place on disk; `None` if that is not written as a
+    /// place in the folder.
+    pub fn path_of(&self, place: &[u8]) -> Option<String> {
+        let folder = &self.0;
+        let inner = [Some(&folder.path), folder.real_path.as_ref()].into_iter().flatten();
+        let mut inner = inner.filter_map(|root| {
+            let root = root.as_os_str().as_bytes();
+            let root = root.strip_suffix(b"/").unwrap_or(root);
+            place.strip_prefix(root)?.strip_prefix(b"/")
+        });
+        let inner = inner.next()?;
+        let mut path = folder.prefix.clone();
+        for name in inner.split(|byte| *byte == b'/') {
+            path.push('/');
+            path.push_str(&encode(name));
+        }
+        Some(path)
     }
 }
 

@@ -94,7 +94,7 @@ fn escape(text: &str) -> String {
 }
 
 /// Percent-encoded but for what RFC 3986 calls unreserved.
-fn encode(name: &[u8]) -> String {
+pub(super) fn encode(name: &[u8]) -> String {
     let mut encoded = String::with_capacity(name.len());
     for byte in name {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -85,8 +85,8 @@ pub async fn serve(permit: Permit<'_, Files>, ask: Ask<'_>) -> Result<Response<B
     let form = Form {
         head,
         audience: match permit.principal() {
-            Some(_) => Audience::Principal,
-            None => Audience::Public,
+            None if !folder.internal => Audience::Public,
+            Some(_) | None => Audience::Principal,
         },
         accepted: Accepted::of(ask.headers),
         conditions: Conditions::new(ask.headers, head),
@@ -133,7 +133,8 @@ fn look(folder: &Folder, wanted: Wanted, form: &Form) -> Result<Response<Body>, 
             if let Some(cache) = cache {
                 cache.forget(folder.id, &wanted.key());
             }
-            let directory = matches!(found, Found::Redirect);
+            // Of an internal folder's paths a client learns nothing.
+            let directory = matches!(found, Found::Redirect) && !folder.internal;
             let redirect = directory.then(|| reply::redirect(folder, wanted, form));
             return redirect.ok_or(Refusal::NotFound);
         }

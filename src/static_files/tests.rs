@@ -33,6 +33,7 @@ fn settings(folder: &Path) -> Settings {
         precompressed: vec![Coding::Brotli, Coding::Zstd, Coding::Gzip],
         media: false,
         listing: false,
+        internal: false,
         cache: None,
     }
 }

@@ -13,6 +13,8 @@ use crate::support::upstream::{Received, Upstream};
 
 /// Bodies within their limits, and requests that are sent once.
 mod bodies;
+/// Compression, and where there is none.
+mod compress;
 /// Folders: ranges and ways out.
 mod files;
 /// Frames as an attacker writes them.

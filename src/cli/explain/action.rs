@@ -51,6 +51,8 @@ impl Story<'_> {
                 Some(permit) => self.files(route, permit, arrived),
                 None => Ok(format!("a file of {}, if the token is good", route.to)),
             },
+            // Refused on admission.
+            Action::Internal => Ok("404".to_owned()),
             Action::Redirect(guarded) => match self.permit(guarded, route, arrived)? {
                 Some(permit) => self.redirected(route, guarded, &permit, arrived),
                 None => Ok(format!("{}, if the token is good", route.to)),
@@ -78,6 +80,7 @@ impl Story<'_> {
                     (_, Some(client)) => format!("allow_ips does not name {client}"),
                     (_, None) => "allow_ips, and nobody knows the client's address".to_owned(),
                 },
+                Reject::Files(_) => "only applications name its files (internal)".to_owned(),
                 _ => "it has passed here before".to_owned(),
             };
             because("admission", why)(reject)
@@ -247,6 +250,7 @@ fn unfetched(issuers: &IssuerSet, refusal: &Refusal) -> Option<String> {
 pub(super) fn verb(action: &Action) -> &'static str {
     match action {
         Action::Files(_) => "serve a file of",
+        Action::Internal => "hand out, for applications, files of",
         Action::Proxy(_) => "forward to",
         Action::Redirect(_) => "redirect:",
         Action::Verify(_) => "answer a proxy:",

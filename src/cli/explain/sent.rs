@@ -14,14 +14,14 @@ use crate::auth::{Guarded, Permit};
 use crate::gateway::{Reject, assertion, hand_over, steps};
 use crate::http::forwarded::{Origin, request_id};
 use crate::proxy::{self, Forward, Pools, Proxy};
-use crate::snapshot::plan::RoutePlan;
+use crate::snapshot::plan::{Proxied, RoutePlan};
 use crate::upstream::{Balance, Kind, Upstream};
 
 pub(super) fn proxied(
     story: &Story<'_>,
     route: &RoutePlan,
-    guarded: &Guarded<Proxy>,
-    permit: &Permit<'_, Proxy>,
+    guarded: &Guarded<Proxied>,
+    permit: &Permit<'_, Proxied>,
     (arrived, target): (&Arrived<'_>, Option<Uri>),
 ) -> Result<String, End> {
     let switches = steps::switches(route, &arrived.parts)
@@ -30,8 +30,9 @@ pub(super) fn proxied(
     if switches {
         tell("websocket", &"is switched to, if the application does");
     }
-    let upstream = &permit.action().upstream;
-    body(route, permit.action());
+    let proxy = &permit.action().proxy;
+    let upstream = &proxy.upstream;
+    body(route, proxy);
     endpoints(upstream);
     pages(route, &arrived.parts.headers);
     head(story, guarded, permit, arrived, target)?;
@@ -80,8 +81,8 @@ fn endpoints(upstream: &Upstream) {
 /// The head that the application gets, line by line: `+` is Portcullis' own, `-` ends here.
 fn head(
     story: &Story<'_>,
-    guarded: &Guarded<Proxy>,
-    permit: &Permit<'_, Proxy>,
+    guarded: &Guarded<Proxied>,
+    permit: &Permit<'_, Proxied>,
     arrived: &Arrived<'_>,
     target: Option<Uri>,
 ) -> Result<(), End> {
@@ -90,6 +91,8 @@ fn head(
         parts.uri = target;
     }
     let _owed = hand_over(guarded, permit, &mut parts);
+    let permit =
+        &permit.narrow(|proxied| Some(&proxied.proxy)).ok_or(at("head")(Reject::Internal))?;
     let signed = assertion(story.snapshot, permit, story.clock).map_err(at("assertion"))?;
     let id = request_id();
     let pools = Arc::new(Pools::new(NonZeroUsize::MIN));

@@ -21,11 +21,16 @@ pub(super) fn rules(config: &Config, names: &Names<'_>, walk: &mut Walk<'_>) {
         references(route, names, &path, walk);
         methods(route, &path, walk);
         logout(route, names, &path, walk);
-        protection(route, names, &path, walk);
+        if route.internal.value {
+            static_files::internal(route, &path, walk);
+        } else {
+            protection(route, names, &path, walk);
+        }
         cors(route, &path, walk);
         limits(config, route, &path, walk);
         shape::rules(config, route, &path, walk);
     }
+    static_files::accel(config, walk);
     duplicates(&config.routes, walk);
     if walk.problems.iter().all(|one| one.severity == Severity::Warning) {
         unused(config, walk);
@@ -277,7 +282,7 @@ fn unused(config: &Config, walk: &mut Walk<'_>) {
         match route.issuers.as_ref().map(|issuers| &issuers.value) {
             Some(Issuers::Named(names)) => issuers.extend(names.iter().map(|name| name.as_str())),
             Some(Issuers::All) => all = true,
-            None => all |= !route.public,
+            None => all |= !route.public && !route.internal.value,
         }
     }
     let upstream = config.upstreams.iter().map(|one| ("upstream", &one.name));
