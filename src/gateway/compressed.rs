@@ -66,7 +66,8 @@ const SMALL: usize = 2 * 1024;
 
 #[derive(Debug)]
 enum Encoder {
-    Brotli(BrotliEncoder<Vec<u8>>),
+    /// Boxed: it is by far the largest.
+    Brotli(Box<BrotliEncoder<Vec<u8>>>),
     Gzip(GzipEncoder<Vec<u8>>),
     Zstd(ZstdEncoder<Vec<u8>>),
 }
@@ -78,7 +79,7 @@ impl Encoder {
         match coding {
             Coding::Brotli => {
                 let params = EncoderParams::default().quality(Level::Precise(4)).window_size(18);
-                Self::Brotli(BrotliEncoder::with_params(out, params))
+                Self::Brotli(Box::new(BrotliEncoder::with_params(out, params)))
             }
             Coding::Gzip => Self::Gzip(GzipEncoder::with_quality(out, Level::Precise(5))),
             Coding::Zstd => {

@@ -83,6 +83,11 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
                 headers.insert(ALLOW, allow);
             }
         }
+        // CONNECT or TRACE, before there is a route that could say more (RFC 9110 section 15.5.6).
+        Reject::Head(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
+            let allow = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
         Reject::Files(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
         }

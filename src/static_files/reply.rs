@@ -94,6 +94,9 @@ pub(super) fn send(
         Verdict::Send(part) => part,
     };
     let mut headers = validators(folder, asset, chosen, form);
+    if let Some(date) = &chosen.last_modified {
+        headers.insert(header::LAST_MODIFIED, date.clone());
+    }
     headers.insert(header::ACCEPT_RANGES, BYTES);
     headers.insert(header::CONTENT_TYPE, asset.content_type.clone());
     if let Some(coding) = chosen.coding {
@@ -195,14 +198,12 @@ fn assemble(status: StatusCode, mut headers: HeaderMap, body: Body) -> Response<
     response
 }
 
-/// What a 200 and a 304 have in common (RFC 9110 section 15.4.5).
+/// What a 200 and a 304 have in common (RFC 9110 section 15.4.5): `Last-Modified` is not in it, since
+/// there is a tag.
 fn validators(folder: &Folder, asset: &Asset, chosen: &Representation, form: &Form) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(header::CACHE_CONTROL, cache_control(folder, asset.keep, form.audience));
     headers.insert(header::ETAG, chosen.etag.clone());
-    if let Some(date) = &chosen.last_modified {
-        headers.insert(header::LAST_MODIFIED, date.clone());
-    }
     if asset.is_negotiated() {
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }

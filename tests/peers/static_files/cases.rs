@@ -69,7 +69,7 @@ fn conditions() -> Vec<Case> {
         "If-Modified-Since: Tuesday, 14-Nov-23 22:13:20 GMT",
         "If-Modified-Since: Tue Nov 14 22:13:20 2023",
         "If-Modified-Since: yesterday",
-        "If-Modified-Since: Tue, 14 Nov 2033 22:13:20 GMT",
+        "If-Modified-Since: Mon, 14 Nov 2033 22:13:20 GMT",
         "If-Unmodified-Since: {date}",
         "If-Unmodified-Since: Tue, 14 Nov 2023 22:13:19 GMT",
         "If-Unmodified-Since: Tue, 14 Nov 2023 22:13:21 GMT",
