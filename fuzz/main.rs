@@ -13,6 +13,7 @@
 mod access_log;
 mod claims;
 mod config;
+mod encodings;
 mod head;
 mod header;
 mod issuer;
@@ -22,6 +23,8 @@ mod path;
 mod pen;
 mod place;
 mod pointer;
+mod ranges;
+mod tags;
 mod token;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +58,7 @@ macro_rules! targets {
     };
 }
 
-targets! { access_log claims config head header jwk jwks path place pointer token }
+targets! { access_log claims config encodings head header jwk jwks path place pointer ranges tags token }
 
 /// Bytes of an input: what is wrong is wrong within a few hundred, and short ones are many.
 const LONGEST: usize = 256;

@@ -24,7 +24,7 @@ mod folder;
 mod listing;
 mod manifest;
 mod media_type;
-mod range;
+pub mod range;
 mod reply;
 mod resolve;
 mod validators;
@@ -43,6 +43,7 @@ pub use body::Body;
 pub use cache::Cache;
 pub use folder::{CacheControl, Files, FilesError, Settings};
 pub use reply::ALLOW;
+pub use validators::lists_tag;
 
 use asset::{By, Loaded};
 use body::Content;

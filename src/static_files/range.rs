@@ -8,9 +8,10 @@ use hyper::header::{self, HeaderMap};
 
 /// The ranges asked for, before the file's size is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Requested {
+pub enum Requested {
+    /// One.
     One(Spec),
-    /// At most [`MOST`], in the order in which they were asked for.
+    /// At most eight, in the order in which they were asked for.
     Several(Vec<Spec>),
     /// No range, too many, or none that can be read.
     Whole,
@@ -18,7 +19,7 @@ pub(super) enum Requested {
 
 /// One range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spec {
+pub enum Spec {
     /// From this byte on.
     From(u64),
     /// From the first to the last byte, both included; the first is not greater.
@@ -29,7 +30,7 @@ pub(super) enum Spec {
 
 /// What of a file of known size is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
     /// Nothing of what was asked for exists.
     None,
     /// One stretch.
@@ -42,18 +43,19 @@ pub(super) enum Part {
 
 /// A stretch of a file's bytes, not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub struct Stretch {
     /// Position of the first byte.
-    pub(super) first: u64,
+    pub first: u64,
     /// Position of the last byte, included.
-    pub(super) last: u64,
+    pub last: u64,
 }
 
 /// Ranges in one request.
 const MOST: usize = 8;
 
 impl Requested {
-    pub(super) fn new(headers: &HeaderMap) -> Self {
+    /// What the one `Range` of a request says; several are none.
+    pub fn new(headers: &HeaderMap) -> Self {
         let mut lines = headers.get_all(header::RANGE).iter();
         match (lines.next(), lines.next()) {
             (Some(line), None) => Self::parse(line.as_bytes()),
@@ -62,7 +64,7 @@ impl Requested {
     }
 
     /// What one line says.
-    pub(super) fn parse(line: &[u8]) -> Self {
+    pub fn parse(line: &[u8]) -> Self {
         let Some(mut specs) = specs(line) else { return Self::Whole };
         let Some(first) = specs.next() else { return Self::Whole };
         let specs: Option<Vec<Spec>> = std::iter::once(first).chain(specs).take(MOST + 1).collect();
@@ -74,7 +76,7 @@ impl Requested {
     }
 
     /// What of a file of `size` bytes this asks for.
-    pub(super) fn of(&self, size: u64) -> Part {
+    pub fn of(&self, size: u64) -> Part {
         let specs = match self {
             Self::Whole => return Part::Whole,
             Self::One(spec) => std::slice::from_ref(spec),
@@ -148,7 +150,7 @@ impl Spec {
 
 impl Stretch {
     /// How many bytes.
-    pub(super) const fn length(self) -> u64 {
+    pub const fn length(self) -> u64 {
         self.last.saturating_sub(self.first).saturating_add(1)
     }
 

@@ -111,16 +111,21 @@ fn nibble(digit: u8) -> Option<u8> {
 ///
 /// `top`: it lies in the folder itself.
 pub(super) fn is_hidden(segment: &[u8], top: bool) -> bool {
+    // What is hidden is hidden when it is encoded, too.
+    let plain = ENCODED_ENDS.iter().find_map(|end| segment.strip_suffix(*end)).unwrap_or(segment);
     (segment.starts_with(b".") && !(top && segment == WELL_KNOWN))
-        || segment.ends_with(b"~")
-        || segment == manifest::FILE_NAME.as_bytes()
+        || plain.ends_with(b"~")
+        || plain == manifest::FILE_NAME.as_bytes()
         || HIDDEN_ENDS.iter().any(|end| {
-            segment.len().checked_sub(end.len()).and_then(|start| segment.get(start..)).is_some_and(
+            plain.len().checked_sub(end.len()).and_then(|start| plain.get(start..)).is_some_and(
                 // A file system that ignores case would show `SERVER.PEM` too.
                 |tail| tail.eq_ignore_ascii_case(end),
             )
         })
 }
+
+/// How files encoded beforehand are named.
+const ENCODED_ENDS: [&[u8]; 3] = [b".br", b".gz", b".zst"];
 
 const HIDDEN_ENDS: [&[u8]; 3] = [b".pem", b".py", b".toml"];
 
@@ -243,6 +248,10 @@ mod tests {
             "settings.py",
             "key.PEM",
             "pyproject.toml",
+            "key.pem.gz",
+            "settings.py.br",
+            "staticfiles.json.zst",
+            "a~.gz",
             "a/.well-known/b",
             ".well-known/.env",
             ".well-knownx",

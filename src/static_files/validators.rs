@@ -172,6 +172,19 @@ impl IfRange {
 
 // === TagList ===
 
+/// Whether one line of `If-Match` or `If-None-Match` lists the strong tag `etag`, quotes included;
+/// `weakly`: as `If-None-Match` compares.
+pub fn lists_tag(line: &[u8], etag: &[u8], weakly: bool) -> bool {
+    let comparison = if weakly { Comparison::Weak } else { Comparison::Strong };
+    lists(line, etag, comparison)
+}
+
+fn lists(line: &[u8], etag: &[u8], comparison: Comparison) -> bool {
+    let line = line.trim_ascii();
+    line == b"*"
+        || Tags(line).any(|tag| tag.quoted == etag && (comparison == Comparison::Weak || !tag.weak))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comparison {
     Strong,
@@ -190,12 +203,7 @@ impl TagList {
 
     /// Whether `*` or a tag equal to `etag` (strong, in quotes) is listed.
     fn contains(&self, etag: &[u8], comparison: Comparison) -> bool {
-        self.0.iter().any(|line| {
-            let line = line.as_bytes().trim_ascii();
-            line == b"*"
-                || Tags(line)
-                    .any(|tag| tag.quoted == etag && (comparison == Comparison::Weak || !tag.weak))
-        })
+        self.0.iter().any(|line| lists(line.as_bytes(), etag, comparison))
     }
 }
 
