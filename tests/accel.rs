@@ -6,8 +6,7 @@ use std::os::unix::fs::symlink;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::issuer::Issuer;
-use crate::support::token::{claims, ec};
+use crate::support::token::{ISSUER, SECRET, Signer, claims};
 use crate::support::upstream::{Then, Upstream};
 
 /// Answers with the header lines that the query holds, percent-encoded, and a body of its own.
@@ -30,7 +29,7 @@ struct Site {
     folder: String,
 }
 
-fn site(issuer: &Issuer) -> Site {
+fn site() -> Site {
     let (setup, application) = (Setup::new(), application());
     let folder = setup.folder().canonicalize().unwrap();
     for name in ["protected", "protected/deep", "other", "outside"] {
@@ -42,10 +41,10 @@ fn site(issuer: &Issuer) -> Site {
     fs::write(folder.join("other/b.txt"), "other").unwrap();
     fs::write(folder.join("outside/secret"), "outside").unwrap();
     symlink("../outside/secret", folder.join("protected/link")).unwrap();
-    let (url, issuer) = (application.url(), issuer.url());
-    let gateway = setup.start(&format!(
+    let url = application.url();
+    let gateway = setup.variable("KEY", SECRET).start(&format!(
         "[listener.plain]\naddress = \"127.0.0.1:0\"\n\
-         [issuer.main]\nurl = \"{issuer}\"\naudience = [\"api\"]\n\
+         [issuer.main]\nurl = \"{ISSUER}\"\nsecret = \"${{KEY}}\"\naudience = [\"api\"]\n\
          [[route]]\npath = \"/*\"\nupstream = \"{url}\"\naccel = true\npublic = true\n\
          [[route]]\npath = \"/api/*\"\nupstream = \"{url}\"\naccel = true\n\
          [[route]]\npath = \"/plain/*\"\nupstream = \"{url}\"\npublic = true\n\
@@ -58,7 +57,7 @@ fn site(issuer: &Issuer) -> Site {
 
 #[test]
 fn an_application_names_a_file_and_the_client_gets_it() {
-    let site = site(&Issuer::start(&[ec()]));
+    let site = site();
     let mut client = Client::tcp(site.gateway.address("plain"));
     let named = "/x?X-Accel-Redirect=/protected/a.pdf&X-Accel-Limit-Rate=1&X-Own=1";
     let response = client.get(named, "").expect(200);
@@ -100,6 +99,14 @@ fn an_application_names_a_file_and_the_client_gets_it() {
     ] {
         assert_eq!(client.get(spelling, "").expect(200).text(), "space", "{spelling}");
     }
+    // Whoever asks to switch gets no file, and learns of none.
+    let switch = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let response = Client::tcp(site.gateway.address("plain")).get(named, switch);
+    assert_eq!(response.text(), "own");
+    for gone in ["x-accel-redirect", "x-accel-limit-rate"] {
+        assert_eq!(response.header(gone), None, "{gone}");
+    }
     // What it does not name is its own answer; without `accel` nothing is looked at.
     let own = client.get("/x?X-Accel-Buffering=no", "").expect(200);
     assert_eq!((own.text(), own.header("x-accel-buffering")), ("own", None));
@@ -110,7 +117,7 @@ fn an_application_names_a_file_and_the_client_gets_it() {
 /// H21: what the application may be made to name is a file of the internal route, or nothing.
 #[test]
 fn h21_an_application_names_files_of_internal_routes_alone() {
-    let site = site(&Issuer::start(&[ec()]));
+    let site = site();
     let mut client = Client::tcp(site.gateway.address("plain"));
     for (name, status) in [
         ("/protected/missing", 404),
@@ -154,10 +161,9 @@ fn h21_an_application_names_files_of_internal_routes_alone() {
 /// H21: nobody but an application gets there.
 #[test]
 fn h21_a_client_never_reaches_an_internal_route() {
-    let issuer = Issuer::start(&[ec()]);
-    let site = site(&issuer);
+    let site = site();
     let mut client = Client::tcp(site.gateway.address("plain"));
-    let token = ec().sign(&claims(&issuer.url(), "ada"));
+    let token = Signer::hmac(SECRET.as_bytes()).sign(&claims(ISSUER, "ada"));
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let forged = "X-Accel-Redirect: /protected/a.pdf\r\nX-Sendfile: /etc/passwd\r\n";
     let before = site.application.count();

@@ -97,6 +97,12 @@ impl Asked {
     }
 }
 
+/// Takes what only Portcullis may read out of an answer that stays the application's own, whatever
+/// it names.
+pub(super) fn hide(headers: &mut HeaderMap) {
+    let _named = strip(headers);
+}
+
 /// Where the application says that the file is.
 #[derive(Debug, PartialEq, Eq)]
 enum Named {
@@ -110,8 +116,8 @@ struct Twice;
 
 /// Takes all such headers out; gives what they name.
 fn strip(headers: &mut HeaderMap) -> Result<Option<Named>, Twice> {
-    let by_path = single(headers, &REDIRECT)?.map(Named::ByPath);
-    let on_disk = single(headers, &SENDFILE)?.map(Named::OnDisk);
+    let by_path = single(headers, &REDIRECT);
+    let on_disk = single(headers, &SENDFILE);
     let ours: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("x-accel-") || **name == SENDFILE)
@@ -120,7 +126,7 @@ fn strip(headers: &mut HeaderMap) -> Result<Option<Named>, Twice> {
     for name in ours {
         headers.remove(name);
     }
-    match (by_path, on_disk) {
+    match (by_path?.map(Named::ByPath), on_disk?.map(Named::OnDisk)) {
         (Some(_), Some(_)) => Err(Twice),
         (named, None) | (None, named) => Ok(named),
     }

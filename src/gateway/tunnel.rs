@@ -14,6 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
+use super::accel;
 use super::arrived::{Arrived, assertion, context, hand_over};
 use super::body::Inner;
 use super::exchange::Exchange;
@@ -53,6 +54,7 @@ pub(super) async fn open(
     let permit = permit(gateway, exchange, route, guarded, &parts).await?;
     steps::switches(route, &parts)?;
     let owed = hand_over(guarded, &permit, &mut parts);
+    let names_files = permit.action().internal.is_some();
     let permit = permit.into_part(|proxied| &proxied.proxy);
     let key = match upgrade::is_extended(&parts) {
         true => Some(upgrade::set_key(&mut parts.headers).ok_or(Reject::Internal)?),
@@ -98,6 +100,9 @@ pub(super) async fn open(
     };
     if route.cors.is_some() {
         cors::strip(response.headers_mut());
+    }
+    if names_files {
+        accel::hide(response.headers_mut());
     }
     Ok(response)
 }

@@ -12,8 +12,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
-use crate::support::issuer::Issuer;
-use crate::support::token::{claims, ec};
+use crate::support::token::{ISSUER, SECRET, Signer, claims};
 use crate::support::upstream::{Then, Upstream};
 
 const TEXT: &str = "a line of text that is like the others\n";
@@ -38,17 +37,17 @@ fn echo() -> Upstream {
     })
 }
 
-fn serve(issuer: &Issuer, application: &Upstream) -> Gateway {
+fn serve(application: &Upstream) -> Gateway {
     let setup = Setup::new();
     fs::create_dir_all(setup.folder().join("static")).unwrap();
     fs::write(setup.folder().join("static/a.txt"), TEXT.repeat(5_000)).unwrap();
     fs::write(setup.folder().join("static/short.txt"), TEXT).unwrap();
     fs::write(setup.folder().join("static/a.png"), TEXT.repeat(100)).unwrap();
-    let (issuer, application) = (issuer.url(), application.url());
-    setup.start(&format!(
+    let application = application.url();
+    setup.variable("KEY", SECRET).start(&format!(
         "[server]\ncompress = [\"zstd\", \"br\", \"gzip\"]\n\
          [listener.plain]\naddress = \"127.0.0.1:0\"\n\
-         [issuer.main]\nurl = \"{issuer}\"\naudience = [\"api\"]\n\
+         [issuer.main]\nurl = \"{ISSUER}\"\nsecret = \"${{KEY}}\"\naudience = [\"api\"]\n\
          [[route]]\npath = \"/static/*\"\nstatic = \"static\"\npublic = true\n\
          [[route]]\npath = \"/public/*\"\nupstream = \"{application}\"\npublic = true\n\
          [[route]]\npath = \"/anonymous/*\"\nupstream = \"{application}\"\nanonymous = true\n\
@@ -78,8 +77,8 @@ fn decoded(coding: &str, bytes: &[u8]) -> String {
 
 #[test]
 fn h22_public_text_is_compressed_as_the_client_likes() {
-    let (issuer, application) = (Issuer::start(&[ec()]), echo());
-    let gateway = serve(&issuer, &application);
+    let application = echo();
+    let gateway = serve(&application);
     let mut client = Client::tcp(gateway.address("plain"));
     let page = "/public/x?Content-Type=text/html&ETag=%22a%22";
     for (path, length) in [("/static/a.txt", 5_000), (page, 100)] {
@@ -117,10 +116,10 @@ fn h22_public_text_is_compressed_as_the_client_likes() {
 
 #[test]
 fn h22_nothing_is_compressed_that_could_hold_a_secret() {
-    let (issuer, application) = (Issuer::start(&[ec()]), echo());
-    let gateway = serve(&issuer, &application);
+    let application = echo();
+    let gateway = serve(&application);
     let mut client = Client::tcp(gateway.address("plain"));
-    let token = ec().sign(&claims(&issuer.url(), "ada"));
+    let token = Signer::hmac(SECRET.as_bytes()).sign(&claims(ISSUER, "ada"));
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let mut plain = |path: &str, lines: &str| {
         let response = client.get(path, &format!("Accept-Encoding: gzip, br, zstd\r\n{lines}"));
@@ -162,7 +161,7 @@ fn h22_a_compressed_stream_is_not_held_back() {
         write!(stream, "second")?;
         Ok(Then::Close)
     });
-    let gateway = serve(&Issuer::start(&[ec()]), &application);
+    let gateway = serve(&application);
     let mut stream = TcpStream::connect(gateway.address("plain")).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let request = "GET /public/x HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\
