@@ -62,6 +62,7 @@ pub(super) const ENDPOINTS: usize = 3;
 
 impl Attempts<'_> {
     async fn run(mut self, mut request: Message<Outgoing>) -> Result<Response<Body>, Failure> {
+        others_first().await;
         let start = self.ctx.clock.now();
         let mut tried = Vec::new();
         let mut last = Failure::Refused;
@@ -164,6 +165,23 @@ impl Attempts<'_> {
             Some((_, false)) | None => Attempt::Broken(failure),
         }
     }
+}
+
+/// Lets the worker's tasks that are ready now go first.
+///
+/// What they all send to their endpoints so leaves in one burst. Sent one at a time, between the
+/// work on two requests, each would find its receiver asleep, and waking it is the dearest part of
+/// a small write. Not `yield_now`, which asks the system for news before it goes on.
+async fn others_first() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The wait for a response's head.
