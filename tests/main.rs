@@ -80,5 +80,7 @@ mod token_places;
 mod upstream_kinds;
 /// TLS to application servers.
 mod upstream_tls;
+/// Several endpoints, and too few slots at them.
+mod upstreams;
 /// WebSocket, and what is made to look like it.
 mod websocket;

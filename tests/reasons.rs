@@ -8,13 +8,13 @@ use portcullis::auth::Cause;
 use portcullis::telemetry::labels::Reason;
 use serde_json::{Value, json};
 
-use crate::support::Response;
 use crate::support::certificate::Certificate;
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::issuer::{Issuer, Mood};
 use crate::support::token::{ISSUER, SECRET, Signer, claims, ec, tampered};
 use crate::support::upstream::{Then, Upstream};
+use crate::support::{Response, eventually};
 
 /// A gateway with a route for each thing that can go wrong.
 struct Place {
@@ -79,6 +79,9 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         response_timeout = "200ms"
         [upstream.gone]
         endpoints = ["{gone}"]
+        [upstream.checked]
+        endpoints = ["unix:/nonexistent/app.sock"]
+        health = {{ path = "/", fall = 1 }}
         [upstream.narrow]
         endpoints = ["{url}"]
         max_tunnels = 0
@@ -134,6 +137,10 @@ fn configuration(upstream: &Upstream, gone: &str, issuer: &Issuer) -> String {
         [[route]]
         path = "/narrow"
         upstream = "narrow"
+        public = true
+        [[route]]
+        path = "/checked"
+        upstream = "checked"
         public = true
         [[route]]
         path = "/upstream_refused"
@@ -213,7 +220,10 @@ fn expected(reason: Reason) -> Expected {
         Reason::UpstreamBadResponse | Reason::UpstreamFailed | Reason::UpstreamRefused => {
             (502, None)
         }
-        Reason::KeysUnavailable | Reason::QueueFull | Reason::SpoolFull => (503, None),
+        Reason::KeysUnavailable
+        | Reason::NoHealthyEndpoint
+        | Reason::QueueFull
+        | Reason::SpoolFull => (503, None),
         Reason::UpstreamTimeout => (504, None),
         Reason::Loop => (508, None),
     };
@@ -249,7 +259,7 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
         Reason::ClientGone => {
             let mut client = place.client();
             client.send("GET /client_gone HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            crate::support::eventually("the application is asked", || {
+            eventually("the application is asked", || {
                 let received = place.upstream.received();
                 received.iter().any(|request| request.target() == "/client_gone").then_some(())
             });
@@ -289,6 +299,13 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
             client.send("GET /open HTTP/1.1\r\nHost: other.test\r\n\r\n");
             client.response()
         }
+        Reason::NoHealthyEndpoint => {
+            let down = "upstream_endpoint_up{endpoint=\"unix:/nonexistent/app.sock\",upstream=\"checked\"} 0";
+            eventually("the check has failed", || {
+                place.gateway.admin("/metrics").text().contains(down).then_some(())
+            });
+            place.get("/checked", "")
+        }
         Reason::NoRoute => place.get("/nowhere", ""),
         Reason::NotFound => place.get("/files/nothing", ""),
         Reason::QueueFull => place.get(
@@ -323,9 +340,7 @@ fn produce(place: &Place, reason: Reason) -> Option<Response> {
 /// A key of an issuer whose keys are there: needs that issuer to have recovered.
 fn unknown_key(place: &Place) -> Response {
     place.issuer.set(Mood::Well);
-    crate::support::eventually("the keys arrive", || {
-        (place.gateway.admin("/readyz").status == 200).then_some(())
-    });
+    eventually("the keys arrive", || (place.gateway.admin("/readyz").status == 200).then_some(()));
     let claims = claims(&place.issuer.url(), "ada");
     place.token("/away/x", &ec().sign(&claims)).expect(200);
     let mut header = ec().header();
@@ -435,7 +450,7 @@ fn is_problem(response: &Response, reason: Reason) {
 #[track_caller]
 fn is_recorded(place: &Place, reason: Reason, status: u16) {
     let log = place.gateway.folder().join("access.log");
-    let record = crate::support::eventually(reason.as_str(), || {
+    let record = eventually(reason.as_str(), || {
         let records = crate::support::gateway::read_records(&log);
         records.into_iter().find(|record| record["reason"] == reason.as_str())
     });
@@ -445,7 +460,7 @@ fn is_recorded(place: &Place, reason: Reason, status: u16) {
         assert_eq!(record["upstream"]["endpoint"], place.upstream.url(), "{record}");
         assert_eq!(record["upstream"]["attempts"], 1, "{record}");
     }
-    crate::support::eventually(reason.as_str(), || {
+    eventually(reason.as_str(), || {
         let metrics = place.gateway.admin("/metrics");
         let word = format!("reason=\"{reason}\"");
         let counted = metrics.text().lines().any(|line| {

@@ -134,6 +134,7 @@ impl Control {
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|error| format!("worker: {error}"))?;
         start_keys(&compiled.snapshot);
+        watch_endpoints(&compiled.snapshot, &surroundings);
         let revocations = Keeping::start(&surroundings, &compiled);
         let draining = Arc::new(AtomicBool::new(false));
         let (reloads, admin_reloads) = mpsc::channel(8);
@@ -246,6 +247,7 @@ impl Control {
         self.connections.set_limits(server.max_connections, server.max_connections_per_ip);
         self.revocations.follow(compiled.snapshot.revocations_file(), &compiled.revoked.file);
         self.retired.push(self.cell.install(Arc::clone(&compiled.snapshot)));
+        watch_endpoints(&compiled.snapshot, &self.surroundings);
         self.read = loaded.source;
         if let Err(error) = self.listen(compiled.listeners, bound, &compiled.snapshot).await {
             tracing::error!(error, "a new listener could not be started");
@@ -409,6 +411,15 @@ fn serve_admin(bound: Bound, admin: Admin) -> std::io::Result<watch::Sender<bool
 fn start_keys(snapshot: &Snapshot) {
     for issuer in snapshot.issuers() {
         issuer.keys().start(&Handle::current());
+    }
+}
+
+/// Begins the checks of upstreams that have none under way, and shows every endpoint's state.
+fn watch_endpoints(snapshot: &Snapshot, surroundings: &Surroundings) {
+    surroundings.metrics.forget_endpoints();
+    for upstream in snapshot.upstreams() {
+        upstream.show_health();
+        upstream.start_checks();
     }
 }
 

@@ -89,10 +89,6 @@ impl Value for Address {
 
 impl Value for Endpoint {
     fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
-        if matches!(node.kind, super::node::NodeKind::Table(_)) {
-            walk.wrong(&node.span, "an endpoint as a table is not supported yet", ENDPOINT_HINT);
-            return None;
-        }
         let text = text_of(node, walk, "an endpoint")?;
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(node, walk, path).map(Self::Unix);

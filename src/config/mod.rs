@@ -16,6 +16,7 @@ mod cors;
 mod describe;
 mod diagnostic;
 mod expand;
+mod failover;
 mod issuer;
 mod limit;
 mod listener;
@@ -41,6 +42,9 @@ pub use address::{Address, Endpoint, UpstreamRef};
 pub use admin::{AccessFormat, Admin, Cache, Level, Log, LogFormat};
 pub use cors::{Cors, WebOrigin};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Source};
+pub use failover::{
+    Balance, Eject, Ejection, EndpointTable, HashBy, HealthCheck, Queue, UpstreamEndpoint,
+};
 pub use issuer::{
     Algorithms, AnyIssuer, Audience, Issuer, NamePairs, Preset, Refresh, SecretEncoding,
 };
@@ -59,7 +63,7 @@ pub use server::{
 pub use shape::{HeaderValues, Redirect, RequestHeaders, ResponseHeaders, Rewrite};
 pub use static_files::{Coding, ErrorPages, Statuses};
 pub use token::{TokenPlace, TokenUpstream};
-pub use upstream::{Balance, Buffering, Kind, OrNone, Upstream, UpstreamTls};
+pub use upstream::{Buffering, Kind, OrNone, Upstream, UpstreamTls};
 
 table! {
     /// The whole file.

@@ -9,19 +9,23 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{Endpoint, Spanned};
+use super::{Balance, Eject, Ejection, Endpoint, HealthCheck, Queue, Spanned, UpstreamEndpoint};
 
 table! {
     /// Where requests go. The name stands in logs and metrics.
     pub struct Upstream [name] {
         /// `http://host:port`, `https://host:port`, `h2c://host:port` (HTTP/2 in clear text) or
-        /// `unix:/path/of.sock`. All speak one version of HTTP.
-        endpoints: Vec<Spanned<Endpoint>>, required;
+        /// `unix:/path/of.sock`, or `{ url = "...", weight = 2, backup = true }`. All speak one
+        /// version of HTTP.
+        endpoints: Vec<UpstreamEndpoint>, required;
         /// What runs there: that server's limits, buffering, keep-alive and headers. See
         /// docs/upstream-kinds.md.
         kind: Kind, default("http");
-        /// How an endpoint is chosen.
-        balance: Balance, default("least_requests");
+        /// How an endpoint is chosen: the less busy of two at random, one after the other, or the same
+        /// one for the same client address, header, claim or cookie. A claim of this name is looked
+        /// up in the verified token; a name that begins with `/` is a JSON Pointer. Requests without
+        /// it go to the less busy of two.
+        balance: Spanned<Balance>, default("least_requests");
         /// Until a connection stands.
         connect_timeout: Duration, default("3s"), limits("1ms", "5m");
         /// Until the first byte of the response.
@@ -30,6 +34,22 @@ table! {
         read_timeout: Option<Duration>, optional("60s; 1h for `kind = \"grpc\"`"), limits("1ms", "1d");
         /// How long an idle connection is kept: less than its server keeps it.
         idle_timeout: Option<Duration>, optional("1500ms; 4s for `asgi` and `node`, 5m for `grpc`"), limits("0s", "1h");
+        /// Requests in flight to one endpoint, over all workers. More wait in the `queue`.
+        max_requests: usize, default(256), limits(1, 1000000);
+        /// The line of those that wait. When it is full, or the time in it is over: 503.
+        queue: Queue, default({});
+        /// Attempts beyond the first: at another endpoint if one can't be reached, and for
+        /// requests that may be sent twice (GET, HEAD, OPTIONS, PUT and DELETE without a body) if a
+        /// connection breaks before the first byte of an answer, as long as no more than a fifth
+        /// of the requests in flight are such repetitions, or three.
+        retries: u32, default(2), limits(0, 10);
+        /// When failures eject an endpoint, never the last one. `"off"` never does.
+        eject: Eject, default({ after = 5, time = "1s" });
+        /// Checks of each endpoint that no client asked for.
+        health: Option<HealthCheck>, optional("off");
+        /// How long an endpoint that is back after an ejection or bad checks gets less than its
+        /// share: a tenth at first, evenly more. Not with `hash:`.
+        slow_start: Option<Duration>, optional("off"), limits("1s", "1h");
         /// Idle connections kept, in all.
         idle_connections: usize, default(64), limits(0, 65536);
         /// WebSocket connections to one endpoint, counted apart from requests; more are 503.
@@ -108,28 +128,31 @@ words! {
     }
 }
 
-words! {
-    /// How an endpoint is chosen.
-    pub enum Balance {
-        /// The less busy of two at random.
-        LeastRequests = "least_requests",
-        /// One after the other.
-        RoundRobin = "round_robin",
-    }
-}
-
 impl Upstream {
     /// What a URL in a route stands for: an upstream of that name with every default.
     pub fn of_url(text: &str, endpoint: &Endpoint, span: Range<usize>) -> Self {
         Self {
             name: Spanned { value: text.to_owned(), span: span.clone() },
-            endpoints: vec![Spanned { value: endpoint.clone(), span: span.clone() }],
+            endpoints: vec![UpstreamEndpoint::of(Spanned {
+                value: endpoint.clone(),
+                span: span.clone(),
+            })],
             kind: Kind::Http,
-            balance: Balance::LeastRequests,
+            balance: Spanned { value: Balance::LeastRequests, span: span.clone() },
             connect_timeout: Duration::from_secs(3),
             response_timeout: None,
             read_timeout: None,
             idle_timeout: None,
+            max_requests: 256,
+            queue: Queue { size: 1024, timeout: Duration::from_secs(5), span: span.clone() },
+            retries: 2,
+            eject: Eject::After(Ejection {
+                after: 5,
+                time: Duration::from_secs(1),
+                span: span.clone(),
+            }),
+            health: None,
+            slow_start: None,
             idle_connections: 64,
             max_tunnels: 1024,
             tls: None,
@@ -153,12 +176,19 @@ mod tests {
                     [[route]]\npath = '/*'\nupstream = 'u'\npublic = true\n";
         let loaded = parse("t", text, &Environment::default(), Path::new("/")).unwrap();
         let written = &loaded.config.upstreams[0];
-        let of_url = Upstream::of_url("u", &written.endpoints[0].value, 0..0);
+        let of_url = Upstream::of_url("u", &written.endpoints[0].0.url.value, 0..0);
         let settings = |one: &Upstream| {
             let times =
                 (one.connect_timeout, one.response_timeout, one.read_timeout, one.idle_timeout);
+            let eject = match &one.eject {
+                Eject::Off => None,
+                Eject::After(eject) => Some((eject.after, eject.time)),
+            };
+            let queue = (one.max_requests, one.queue.size, one.queue.timeout, one.retries);
+            let health = (eject, one.health.is_some(), one.slow_start);
             let buffering = (one.buffer_requests, one.buffer_responses);
-            (one.kind, one.balance, times, one.idle_connections, one.max_tunnels, buffering)
+            let balance = (one.kind, one.balance.value.clone(), buffering);
+            (balance, times, queue, health, one.idle_connections, one.max_tunnels)
         };
         assert_eq!(settings(written), settings(&of_url));
     }

@@ -66,6 +66,7 @@ const fn code(reason: Reason) -> u16 {
         | Reason::UpstreamBadResponse => 13,
         // UNAVAILABLE: the call may be made again.
         Reason::KeysUnavailable
+        | Reason::NoHealthyEndpoint
         | Reason::QueueFull
         | Reason::SpoolFull
         | Reason::UpstreamFailed

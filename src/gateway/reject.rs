@@ -122,6 +122,8 @@ impl Reject {
                 proxy::Failure::BadResponse
                 | proxy::Failure::Failed
                 | proxy::Failure::HeadTooLarge
+                | proxy::Failure::NoHealthyEndpoint
+                | proxy::Failure::QueueFull
                 | proxy::Failure::Refused
                 | proxy::Failure::SpoolFailed
                 | proxy::Failure::SpoolFull
@@ -207,9 +209,10 @@ pub(super) const fn status(reason: Reason) -> StatusCode {
         Reason::UpstreamBadResponse | Reason::UpstreamFailed | Reason::UpstreamRefused => {
             StatusCode::BAD_GATEWAY
         }
-        Reason::KeysUnavailable | Reason::QueueFull | Reason::SpoolFull => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Reason::KeysUnavailable
+        | Reason::NoHealthyEndpoint
+        | Reason::QueueFull
+        | Reason::SpoolFull => StatusCode::SERVICE_UNAVAILABLE,
         Reason::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Reason::Loop => StatusCode::LOOP_DETECTED,
     }

@@ -298,6 +298,7 @@ const fn sentence(reason: Reason) -> &'static str {
         Reason::Loop => "The request has passed through this gateway before.",
         Reason::MethodNotAllowed => "The resource does not support this method.",
         Reason::Misdirected => "This connection does not serve the requested host.",
+        Reason::NoHealthyEndpoint | Reason::UpstreamRefused => "The application can't be reached.",
         Reason::NoRoute | Reason::NotFound => "There is nothing at this address.",
         Reason::QueueFull => "The application is too busy at the moment.",
         Reason::RateLimited => "Too many requests; try again later.",
@@ -310,7 +311,6 @@ const fn sentence(reason: Reason) -> &'static str {
         Reason::TokenNotYetValid => "The bearer token is not valid yet.",
         Reason::UpstreamBadResponse => "The application's answer was not well-formed.",
         Reason::UpstreamFailed => "The application closed the connection without an answer.",
-        Reason::UpstreamRefused => "The application can't be reached.",
         Reason::UpstreamTimeout => "The application did not answer in time.",
     }
 }

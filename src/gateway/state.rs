@@ -95,10 +95,13 @@ impl Gateway {
         Arc::clone(&current.snapshot)
     }
 
-    /// Lets go of a snapshot that is no longer installed and closes idle connections past their
-    /// time. Called by the worker's own tick, so that an idle worker holds nothing old.
+    /// Lets go of a snapshot that is no longer installed, closes idle connections past their time
+    /// and takes back endpoints that were ejected long enough. Called by the worker's own tick, so
+    /// that an idle worker holds nothing old.
     pub fn sweep(&self) {
-        self.snapshot();
+        for upstream in self.snapshot().upstreams() {
+            upstream.take_back();
+        }
         self.worker.pools.sweep();
     }
 

@@ -9,6 +9,7 @@ use std::io;
 
 use crate::http::body::RequestBodyError;
 use crate::telemetry::labels::{Reason, UpstreamFault};
+use crate::upstream::Unserved;
 use crate::upstream::connection::Broken;
 
 /// What went wrong, before the response's head or while its body was sent on.
@@ -28,6 +29,10 @@ pub enum Failure {
     Failed,
     /// The head is more than that kind of application server takes.
     HeadTooLarge,
+    /// No endpoint is up: all are ejected or failed their checks.
+    NoHealthyEndpoint,
+    /// Every endpoint is full, and the line is, too, or the time in it was over.
+    QueueFull,
     /// No endpoint could be connected to.
     Refused,
     /// The file that holds a buffered body could not be written or read.
@@ -58,9 +63,10 @@ pub enum Side {
 pub enum Retry {
     /// No byte of it was sent: any request may.
     Always,
-    /// It may have been received: an idempotent one may, if the connection had been idle before,
-    /// since then an endpoint that closes idle connections explains the failure.
-    IfReused,
+    /// It may have been received: one that may be done twice may. If the connection had been idle
+    /// before, the endpoint that closes idle connections explains the failure; otherwise the budget
+    /// of the upstream has to allow it.
+    IfRepeatable,
     /// Trying again would not help, or the request is spent.
     Never,
 }
@@ -76,12 +82,13 @@ impl Failure {
             Self::ClientGone => Reason::ClientGone,
             Self::Failed => Reason::UpstreamFailed,
             Self::HeadTooLarge => Reason::HeadersTooLarge,
+            Self::NoHealthyEndpoint => Reason::NoHealthyEndpoint,
+            Self::QueueFull | Self::TunnelsFull => Reason::QueueFull,
             Self::Refused => Reason::UpstreamRefused,
             Self::SpoolFailed => Reason::Internal,
             Self::SpoolFull => Reason::SpoolFull,
             Self::TargetTooLong => Reason::TargetTooLong,
             Self::TimedOut => Reason::UpstreamTimeout,
-            Self::TunnelsFull => Reason::QueueFull,
         }
     }
 
@@ -94,8 +101,14 @@ impl Failure {
             | Self::ClientGone
             | Self::HeadTooLarge
             | Self::TargetTooLong => Side::Downstream,
-            Self::SpoolFailed | Self::SpoolFull | Self::TunnelsFull => Side::Internal,
-            Self::BadResponse | Self::Failed | Self::Refused | Self::TimedOut => Side::Upstream,
+            Self::QueueFull | Self::SpoolFailed | Self::SpoolFull | Self::TunnelsFull => {
+                Side::Internal
+            }
+            Self::BadResponse
+            | Self::Failed
+            | Self::NoHealthyEndpoint
+            | Self::Refused
+            | Self::TimedOut => Side::Upstream,
         }
     }
 
@@ -111,6 +124,8 @@ impl Failure {
             | Self::BodyTooLarge
             | Self::ClientGone
             | Self::HeadTooLarge
+            | Self::NoHealthyEndpoint
+            | Self::QueueFull
             | Self::SpoolFailed
             | Self::SpoolFull
             | Self::TargetTooLong
@@ -122,13 +137,15 @@ impl Failure {
     pub fn retry(self) -> Retry {
         match self {
             Self::Refused => Retry::Always,
-            Self::Failed => Retry::IfReused,
+            Self::Failed => Retry::IfRepeatable,
             Self::BadRequest
             | Self::BadResponse
             | Self::BodyTimedOut
             | Self::BodyTooLarge
             | Self::ClientGone
             | Self::HeadTooLarge
+            | Self::NoHealthyEndpoint
+            | Self::QueueFull
             | Self::SpoolFailed
             | Self::SpoolFull
             | Self::TargetTooLong
@@ -148,6 +165,8 @@ impl fmt::Display for Failure {
             Self::ClientGone => "client went away",
             Self::Failed => "upstream closed the connection",
             Self::HeadTooLarge => "head too large for the upstream",
+            Self::NoHealthyEndpoint => "no endpoint of the upstream is up",
+            Self::QueueFull => "every endpoint is full, and so is the line",
             Self::Refused => "no connection to the upstream",
             Self::SpoolFailed => "file for a buffered body failed",
             Self::SpoolFull => "no room for buffered bodies",
@@ -178,6 +197,15 @@ impl From<Broken<Self>> for Failure {
             Broken::Closed => Self::Failed,
             Broken::Length => Self::BadRequest,
             Broken::Malformed => Self::BadResponse,
+        }
+    }
+}
+
+impl From<Unserved> for Failure {
+    fn from(unserved: Unserved) -> Self {
+        match unserved {
+            Unserved::Full => Self::QueueFull,
+            Unserved::Unhealthy => Self::NoHealthyEndpoint,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The attempts at a request's endpoints.
 //!
 //! Owns the order of attempts: an idle connection first, a fresh one if that turns out to be closed,
-//! another endpoint if this one cannot be reached. A request of which no byte was written may be
-//! sent anywhere; about any other, `retry` decides.
+//! another endpoint if this one cannot be reached, as often as the upstream's `retries` allow. A
+//! request of which no byte was written may be sent anywhere; about any other, `retry` decides, and
+//! the upstream's budget. One slot at an endpoint is held throughout an attempt.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,8 +17,11 @@ use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, ahead, respon
 use crate::auth::Permit;
 use crate::http::body::RequestBody;
 use crate::telemetry::labels::UpstreamFault;
+use crate::upstream::balance::{Choice, Key};
 use crate::upstream::connection::Connection;
+use crate::upstream::endpoint::InFlight;
 use crate::upstream::pool::Lease;
+use crate::upstream::retries::Retrying;
 use crate::upstream::{Message, Protocol, Upstream};
 
 /// Forwards the request; what is known of its way is in `trace`, even if the future is dropped.
@@ -29,9 +33,14 @@ pub(super) async fn run(
 ) -> Result<Response<Body>, Failure> {
     let upstream = &permit.action().upstream;
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
+    let by = permit.action().by.as_ref();
+    let principal = permit.principal().map(Arc::as_ref);
+    let key = by.map_or(Key::None, |by| by.key(request.headers(), principal, ctx));
     let prepared = prepare(request, permit.action(), identity, ctx).await?;
     let Prepared { message, repeatable, trailers } = prepared;
-    let response = Attempts { upstream, ctx, trace, repeatable, trailers }.run(message).await?;
+    let attempts =
+        Attempts { upstream, ctx, trace, repeatable, trailers, key, repeated: 0, again: None };
+    let response = attempts.run(message).await?;
     if !permit.action().buffers_responses {
         return Ok(response);
     }
@@ -45,6 +54,12 @@ pub(super) struct Attempts<'a> {
     pub(super) trace: &'a mut Trace,
     repeatable: bool,
     pub(super) trailers: bool,
+    /// What decides about the endpoint.
+    key: Key,
+    /// How often it was sent again although it may have been received.
+    repeated: usize,
+    /// Held while that is so beyond what idle connections explain.
+    again: Option<Retrying>,
 }
 
 /// How one attempt ended.
@@ -57,66 +72,122 @@ pub(super) enum Attempt {
     Unsent(Message<Outgoing>, Failure),
 }
 
-/// Endpoints tried for one request: with more than a few down, the client learns it sooner.
-pub(super) const ENDPOINTS: usize = 3;
-
 impl Attempts<'_> {
     async fn run(mut self, mut request: Message<Outgoing>) -> Result<Response<Body>, Failure> {
         others_first().await;
         let start = self.ctx.clock.now();
         let mut tried = Vec::new();
-        let mut last = Failure::Refused;
-        while tried.len() < ENDPOINTS
-            && let Some(index) = self.upstream.pick(&tried)
-        {
-            match self.at_endpoint(index, request).await {
+        let mut failure = None;
+        for _ in 0..=self.upstream.retries() {
+            let (index, slot) = self.endpoint(&tried, failure).await?;
+            tried.push(index);
+            let attempt = self.at_endpoint(index, slot, request).await;
+            if attempt.is_the_endpoints_fault() {
+                self.upstream.suspect(index);
+            }
+            match attempt {
                 Attempt::Answered(response) => {
+                    self.upstream.answered(index);
                     self.trace.first_byte = Some(self.ctx.clock.now().duration_since(start));
                     return Ok(response);
                 }
-                Attempt::Broken(failure) | Attempt::Lost(_, failure) => return Err(failure),
-                Attempt::Unsent(back, failure) => {
+                Attempt::Broken(failure) => return Err(failure),
+                Attempt::Lost(back, why) => {
+                    if !self.may_repeat_elsewhere(why) {
+                        return Err(why);
+                    }
                     request = back;
-                    last = failure;
-                    tried.push(index);
+                    failure = Some(why);
+                }
+                Attempt::Unsent(back, why) => {
+                    request = back;
+                    failure = Some(why);
                 }
             }
         }
-        Err(last)
+        Err(failure.unwrap_or(Failure::Refused))
+    }
+
+    /// Where to try next, with a slot there.
+    async fn endpoint(
+        &self,
+        tried: &[usize],
+        failure: Option<Failure>,
+    ) -> Result<(usize, InFlight), Failure> {
+        let Some(failure) = failure else {
+            return match self.upstream.choose(tried, self.key) {
+                Choice::Claimed(index, slot) => Ok((index, slot)),
+                // Boxed: few requests wait, and every one's future is moved whole.
+                Choice::Full => Box::pin(self.upstream.wait(self.key)).await.map_err(Failure::from),
+                Choice::None => Err(Failure::NoHealthyEndpoint),
+            };
+        };
+        let none: &[usize] = &[];
+        // Where an answer was lost another may come: behind one endpoint stand many workers.
+        let twice = (failure == Failure::Failed).then_some(none);
+        for tried in [Some(tried), twice].into_iter().flatten() {
+            if let Choice::Claimed(index, slot) = self.upstream.choose(tried, self.key) {
+                return Ok((index, slot));
+            }
+        }
+        Err(failure)
+    }
+
+    /// Whether a request may be sent again that the endpoint may have acted upon (RFC 9110 section
+    /// 9.2.2); then it counts.
+    fn may_repeat(&mut self, failure: Failure) -> bool {
+        let may = self.repeatable
+            && failure.retry() == Retry::IfRepeatable
+            && self.repeated < self.upstream.retries();
+        self.repeated += usize::from(may);
+        may
+    }
+
+    /// The same within the budget: nothing but the endpoint's failure explains this one.
+    fn may_repeat_elsewhere(&mut self, failure: Failure) -> bool {
+        if !self.may_repeat(failure) {
+            return false;
+        }
+        if self.again.is_none() {
+            self.again = self.upstream.retry();
+        }
+        self.again.is_some()
     }
 
     /// On an idle connection, or else on a fresh one.
-    async fn at_endpoint(&mut self, index: usize, mut request: Message<Outgoing>) -> Attempt {
+    async fn at_endpoint(
+        &mut self,
+        index: usize,
+        mut slot: InFlight,
+        mut request: Message<Outgoing>,
+    ) -> Attempt {
         let Some(endpoint) = self.upstream.endpoints().get(index) else {
             return Attempt::Unsent(request, Failure::Refused);
         };
         self.trace.endpoint = Some(index);
         let pools = self.ctx.pools;
-        let mut in_flight = endpoint.claim();
         if self.upstream.protocol() == Protocol::Http2 {
             // Boxed: few upstreams are spoken to so, and every request's future is moved whole.
-            return Box::pin(self.on_stream(endpoint, in_flight, request)).await;
+            return Box::pin(self.on_stream(endpoint, slot, request)).await;
         }
         if let Some(connection) = pools.take(self.upstream, endpoint) {
             self.begin(true);
-            let lease = Lease::new(connection, in_flight, pools);
+            let lease = Lease::new(connection, slot, pools);
             match self.on_connection(lease, request).await {
-                Attempt::Unsent(back, _) => request = back,
-                Attempt::Lost(back, failure)
-                    if self.repeatable && failure.retry() == Retry::IfReused =>
-                {
-                    request = back;
+                (Attempt::Unsent(back, _), Some(kept)) => (request, slot) = (back, kept),
+                // An endpoint that closes idle connections explains it.
+                (Attempt::Lost(back, failure), Some(kept)) if self.may_repeat(failure) => {
+                    (request, slot) = (back, kept);
                 }
-                attempt => return attempt,
+                (attempt, _) => return attempt,
             }
-            in_flight = endpoint.claim();
         }
         self.begin(false);
         // Boxed: most requests never come here, and each one's future is moved whole.
         match Box::pin(Connection::open(self.upstream, endpoint)).await {
             Ok(connection) => {
-                let lease = Lease::new(connection, in_flight, pools);
-                self.on_connection(lease, request).await
+                let lease = Lease::new(connection, slot, pools);
+                self.on_connection(lease, request).await.0
             }
             Err(_) => {
                 self.upstream.failed(endpoint.id(), UpstreamFault::Refused);
@@ -135,7 +206,7 @@ impl Attempts<'_> {
         &mut self,
         mut lease: Lease<Outgoing>,
         request: Message<Outgoing>,
-    ) -> Attempt {
+    ) -> (Attempt, Option<InFlight>) {
         let mut wait = Wait { upload: request.body.upload(), armed: None };
         lease.connection.send(request);
         let ended = poll_fn(|cx| match lease.connection.poll_head(cx) {
@@ -146,23 +217,42 @@ impl Attempts<'_> {
         match ended {
             Ok(response) => {
                 self.trace.status = Some(response.status());
-                Attempt::Answered(response::accept(response, lease, self.trailers))
+                (Attempt::Answered(response::accept(response, lease, self.trailers)), None)
             }
             Err(failure) => self.unanswered(lease, failure),
         }
     }
 
-    fn unanswered(&self, mut lease: Lease<Outgoing>, failure: Failure) -> Attempt {
+    /// What became of the request, and the slot for one that may be sent again.
+    fn unanswered(
+        &self,
+        mut lease: Lease<Outgoing>,
+        failure: Failure,
+    ) -> (Attempt, Option<InFlight>) {
         // Retried or not: an operator should see what retries hide.
         if let Some(fault) = failure.fault() {
             self.upstream.failed(lease.connection.endpoint(), fault);
         }
-        match lease.connection.take_back() {
+        let attempt = match lease.connection.take_back() {
             Some((request, true)) => Attempt::Lost(request, failure),
             Some((request, false)) if failure == Failure::Failed => {
                 Attempt::Unsent(request, failure)
             }
             Some((_, false)) | None => Attempt::Broken(failure),
+        };
+        (attempt, Some(lease.into_slot()))
+    }
+}
+
+impl Attempt {
+    /// Whether the endpoint failed. A connection that it closed while idle never gets here alone: a
+    /// fresh one is tried, unless the request may not be sent again.
+    fn is_the_endpoints_fault(&self) -> bool {
+        match self {
+            Self::Answered(_) => false,
+            Self::Broken(failure) | Self::Lost(_, failure) | Self::Unsent(_, failure) => {
+                failure.fault().is_some()
+            }
         }
     }
 }

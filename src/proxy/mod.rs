@@ -3,9 +3,10 @@
 //! Owns what an application sees of a request (head and framing), the attempts at its endpoints,
 //! and the response until its last byte. The upstream comes out of a [`Permit`] and from nowhere
 //! else. Refuses responses with two readings; never sends a request twice that might have been
-//! received once, unless it is idempotent and has no body.
+//! received once, unless it is idempotent, has no body, and got no byte of an answer.
 
 mod ahead;
+mod balance_by;
 mod body;
 mod buffer;
 mod error;
@@ -35,6 +36,7 @@ use crate::http::body::RequestBody;
 use crate::http::forwarded::{Origin, Via};
 use crate::upstream::Upstream;
 
+pub use balance_by::BalanceBy;
 pub use body::Body;
 pub use buffer::Spool;
 pub use error::{Failure, Retry, Side};
@@ -52,6 +54,8 @@ pub struct Proxy {
     pub buffers_requests: bool,
     /// Whether a response is read as fast as it comes, whatever its client takes.
     pub buffers_responses: bool,
+    /// What decides about the endpoint, if a request's key does.
+    pub by: Option<BalanceBy>,
 }
 
 /// The idle upstream connections of one worker.

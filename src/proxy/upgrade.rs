@@ -13,7 +13,6 @@ use std::task::Poll;
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Request, Response, StatusCode};
 
-use super::forward::ENDPOINTS;
 use super::request::prepare_switch;
 use super::tunnel::Tunnel;
 use super::{Failure, Forward, Outgoing, Proxy, Trace, Upgrade, response};
@@ -21,6 +20,7 @@ use crate::auth::Permit;
 use crate::http::body::RequestBody;
 use crate::http::{hop_by_hop, upgrade};
 use crate::telemetry::labels::UpstreamFault;
+use crate::upstream::balance::{Choice, Key};
 use crate::upstream::connection::Connection;
 use crate::upstream::endpoint::TunnelClaim;
 use crate::upstream::pool::Lease;
@@ -34,9 +34,12 @@ pub(super) async fn run(
 ) -> Result<Upgrade, Failure> {
     let upstream = &permit.action().upstream;
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
+    let by = permit.action().by.as_ref();
+    let principal = permit.principal().map(Arc::as_ref);
+    let key = by.map_or(Key::None, |by| by.key(request.headers(), principal, ctx));
     let request = prepare_switch(request, permit.action(), identity, ctx)?;
     let start = ctx.clock.now();
-    let (lease, claim) = connect(upstream, ctx, trace).await?;
+    let (lease, claim) = connect(upstream, key, ctx, trace).await?;
     let endpoint = lease.connection.endpoint();
     let answered = ask(lease, claim, request).await;
     trace.first_byte = Some(ctx.clock.now().duration_since(start));
@@ -54,30 +57,38 @@ pub(super) async fn run(
 /// A fresh connection to an endpoint that has room for a tunnel.
 async fn connect(
     upstream: &Arc<Upstream>,
+    key: Key,
     ctx: &Forward<'_>,
     trace: &mut Trace,
 ) -> Result<(Lease<Outgoing>, TunnelClaim), Failure> {
     let mut tried = Vec::new();
-    let mut last = Failure::TunnelsFull;
-    while tried.len() < ENDPOINTS
-        && let Some(index) = upstream.pick(&tried)
-        && let Some(endpoint) = upstream.endpoints().get(index)
-    {
+    let mut last = None;
+    let mut refusals = 0;
+    while refusals <= upstream.retries() {
+        let (index, slot) = match upstream.choose(&tried, key) {
+            Choice::Claimed(index, slot) => (index, slot),
+            Choice::Full if tried.is_empty() => upstream.wait(key).await?,
+            Choice::Full | Choice::None => break,
+        };
         tried.push(index);
-        let Some(claim) = endpoint.claim_tunnel(upstream.max_tunnels()) else { continue };
+        let Some(endpoint) = upstream.endpoints().get(index) else { break };
+        let Some(claim) = endpoint.claim_tunnel(upstream.max_tunnels()) else {
+            last = last.or(Some(Failure::TunnelsFull));
+            continue;
+        };
         trace.endpoint = Some(index);
         trace.attempts += 1;
         match Connection::open(upstream, endpoint).await {
-            Ok(connection) => {
-                return Ok((Lease::new(connection, endpoint.claim(), ctx.pools), claim));
-            }
+            Ok(connection) => return Ok((Lease::new(connection, slot, ctx.pools), claim)),
             Err(_) => {
                 upstream.failed(endpoint.id(), UpstreamFault::Refused);
-                last = Failure::Refused;
+                upstream.suspect(index);
+                last = Some(Failure::Refused);
+                refusals += 1;
             }
         }
     }
-    Err(last)
+    Err(last.unwrap_or(Failure::NoHealthyEndpoint))
 }
 
 async fn ask(

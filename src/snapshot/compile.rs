@@ -16,7 +16,7 @@ use super::plan::{
     Action, Destination, ErrorFormat, ErrorPages, PathPlan, Proxied, ResourceMetadata, RoutePlan,
     Verify,
 };
-use super::upstreams::Upstreams;
+use super::upstreams::{Target, Upstreams};
 use super::{
     Revoked, Snapshot, assertion, check, error_pages, files, issuers, revocations, revoke_on,
     routes, state_dir,
@@ -34,10 +34,10 @@ use crate::proxy::Proxy;
 use crate::route::{Matcher, Table};
 use crate::state_dir::StateDir;
 use crate::static_files::{Cache, Files};
-use crate::telemetry::ids::{IssuerId, UpstreamId};
+use crate::telemetry::ids::IssuerId;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::tickets::Tickets;
-use crate::upstream::{Kind, Protocol, Upstream};
+use crate::upstream::{Kind, Protocol};
 
 /// What compiling draws on beside the file.
 #[derive(Debug)]
@@ -302,8 +302,8 @@ impl Compiling<'_> {
         let policy = policy?;
         let (action, to) = if let Some(reference) = &route.upstream {
             // A name that does not exist was reported while loading.
-            let (upstream, id) = upstreams.find(&reference.value)?;
-            return self.forwards(at, route, matcher, policy, (upstream, id));
+            let target = upstreams.find(&reference.value)?;
+            return self.forwards(at, route, matcher, policy, target);
         } else if let Some(written) = &route.redirect {
             let redirection = self.redirection(at, written, matcher)?;
             let kept = if redirection.kept.is_some() { "*" } else { "" };
@@ -325,8 +325,9 @@ impl Compiling<'_> {
         route: &Route,
         matcher: &Matcher,
         policy: Policy,
-        (upstream, id): (Arc<Upstream>, UpstreamId),
+        target: Target,
     ) -> Option<Does> {
+        let Target { upstream, by, id } = target;
         let endpoints = upstream.endpoints().iter().map(|one| one.label().to_owned());
         let destination = Destination {
             id,
@@ -342,6 +343,7 @@ impl Compiling<'_> {
             buffers_requests: self.buffers_requests(route, upstream.kind()),
             buffers_responses: self.buffers_responses(route, upstream.kind()),
             edits: edits.map(Box::new),
+            by,
             upstream,
         };
         let internal = files::internal(&self.internal, route, matcher);

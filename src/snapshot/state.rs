@@ -112,6 +112,8 @@ impl Snapshot {
                 .map(|endpoint| {
                     json!({
                         "url": endpoint.label(),
+                        "up": endpoint.health().is_up(),
+                        "ejected": endpoint.health().is_ejected(),
                         "in_flight": endpoint.in_flight(),
                         "tunnels": endpoint.tunnels(),
                     })
@@ -120,6 +122,7 @@ impl Snapshot {
             json!({
                 "name": upstream.name(),
                 "connections": upstream.open_connections(),
+                "waiting": upstream.waiting(),
                 "endpoints": endpoints,
             })
         });

@@ -5,19 +5,33 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
+
 use super::compile::Compiling;
 use super::fingerprint::Fingerprint;
 use super::upstream_tls::{self, Secured};
-use crate::config::{self, Diagnostic, Endpoint, Spanned, UpstreamRef};
+use crate::auth::ClaimPath;
+use crate::config::{self, Diagnostic, Endpoint, UpstreamEndpoint, UpstreamRef};
+use crate::proxy::BalanceBy;
 use crate::telemetry::ids::UpstreamId;
 use crate::tls::client::Alpn;
-use crate::upstream::{Address, Balance, Kind, Protocol, Settings, Timeouts, Upstream};
+use crate::upstream::health::{Check, Eject};
+use crate::upstream::{Address, Balance, Kind, Protocol, Settings, Timeouts, Upstream, endpoint};
 
 /// The compiled upstreams, by the name that routes know them by.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     by_name: HashMap<String, Arc<Upstream>>,
+    balanced_by: HashMap<String, config::HashBy>,
     in_order: Vec<Arc<Upstream>>,
+}
+
+/// What a route's `upstream` stands for.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) by: Option<BalanceBy>,
+    pub(super) id: UpstreamId,
 }
 
 impl Upstreams {
@@ -40,12 +54,14 @@ impl Upstreams {
     }
 
     /// The upstream a route refers to.
-    pub(super) fn find(&self, reference: &UpstreamRef) -> Option<(Arc<Upstream>, UpstreamId)> {
+    pub(super) fn find(&self, reference: &UpstreamRef) -> Option<Target> {
         let name = match reference {
             UpstreamRef::Name(name) => name,
             UpstreamRef::Url { text, .. } => text,
         };
-        self.by_name.get(name).map(|upstream| (Arc::clone(upstream), upstream.metrics_id()))
+        let upstream = Arc::clone(self.by_name.get(name)?);
+        let by = self.balanced_by.get(name).and_then(balance_by);
+        Some(Target { id: upstream.metrics_id(), upstream, by })
     }
 
     pub(super) fn into_list(self) -> Vec<Arc<Upstream>> {
@@ -63,9 +79,24 @@ impl Upstreams {
             })
         });
         let name = settings.name.clone();
+        if let config::Balance::Hash(by) = &upstream.balance.value {
+            self.balanced_by.insert(name.clone(), by.clone());
+        }
         let upstream = running.map_or_else(|| Arc::new(Upstream::new(settings)), Arc::clone);
         self.in_order.push(Arc::clone(&upstream));
         self.by_name.insert(name, upstream);
+    }
+}
+
+/// Names were judged while loading.
+fn balance_by(by: &config::HashBy) -> Option<BalanceBy> {
+    match by {
+        config::HashBy::Ip => Some(BalanceBy::Ip),
+        config::HashBy::Header(name) => {
+            HeaderName::try_from(name.as_str()).ok().map(BalanceBy::Header)
+        }
+        config::HashBy::Claim(name) => name.parse::<ClaimPath>().ok().map(BalanceBy::Claim),
+        config::HashBy::Cookie(name) => Some(BalanceBy::Cookie(name.clone())),
     }
 }
 
@@ -83,10 +114,27 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
         },
         protocol: protocol(upstream),
         endpoints,
-        balance: match upstream.balance {
+        balance: match upstream.balance.value {
             config::Balance::LeastRequests => Balance::LeastRequests,
             config::Balance::RoundRobin => Balance::RoundRobin,
+            config::Balance::Hash(_) => Balance::Keyed,
         },
+        max_requests: upstream.max_requests,
+        queue: (upstream.queue.size, upstream.queue.timeout),
+        retries: upstream.retries,
+        eject: match &upstream.eject {
+            config::Eject::Off => None,
+            config::Eject::After(eject) => Some(Eject { after: eject.after, time: eject.time }),
+        },
+        check: upstream.health.as_ref().map(|check| Check {
+            path: check.path.value.clone(),
+            host: check.host.as_ref().map(|host| host.value.clone()),
+            interval: check.interval,
+            timeout: check.timeout,
+            fall: check.fall,
+            rise: check.rise,
+        }),
+        slow_start: upstream.slow_start.unwrap_or_default(),
         timeouts: Timeouts {
             connect: upstream.connect_timeout,
             response: upstream.response_timeout.unwrap_or(preset.response),
@@ -102,7 +150,7 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
 
 /// What is spoken to all endpoints: loading made sure that they agree.
 fn protocol(upstream: &config::Upstream) -> Protocol {
-    let is_h2c = |one: &Spanned<Endpoint>| matches!(one.value, Endpoint::H2c { .. });
+    let is_h2c = |one: &UpstreamEndpoint| matches!(one.0.url.value, Endpoint::H2c { .. });
     if upstream.kind == config::Kind::Grpc || upstream.endpoints.iter().any(is_h2c) {
         Protocol::Http2
     } else {
@@ -132,12 +180,12 @@ impl Preset {
     }
 }
 
-/// Addresses and labels; `None` after a diagnostic.
+/// `None` after a diagnostic.
 fn endpoints(
     compiling: &mut Compiling<'_>,
     upstream: &config::Upstream,
-) -> Option<Vec<(Address, String)>> {
-    let secured = |endpoint: &Spanned<Endpoint>| matches!(endpoint.value, Endpoint::Https { .. });
+) -> Option<Vec<endpoint::Settings>> {
+    let secured = |one: &UpstreamEndpoint| matches!(one.0.url.value, Endpoint::Https { .. });
     let tls = match upstream.endpoints.iter().any(secured) {
         true => {
             let alpn = match protocol(upstream) {
@@ -149,9 +197,15 @@ fn endpoints(
         false => None,
     };
     let mut endpoints = Vec::new();
-    for endpoint in &upstream.endpoints {
+    for UpstreamEndpoint(one) in &upstream.endpoints {
+        let endpoint = &one.url;
         match address(&endpoint.value, tls.as_ref()) {
-            Some(address) => endpoints.push(address),
+            Some((address, label)) => endpoints.push(endpoint::Settings {
+                address,
+                label,
+                weight: one.weight,
+                backup: one.backup,
+            }),
             None => compiling.report(
                 Diagnostic::error(endpoint.span.clone(), "no certificate can be for this host")
                     .path(format!("upstream.{}.endpoints", upstream.name.value))
@@ -194,7 +248,9 @@ fn fingerprint(settings: &Settings) -> u64 {
         .add(&settings.name)
         .add((settings.kind, settings.protocol))
         .add(&settings.endpoints)
-        .add(matches!(settings.balance, Balance::RoundRobin))
+        .add(settings.balance)
+        .add((settings.max_requests, settings.queue, settings.retries))
+        .add((settings.eject, &settings.check, settings.slow_start))
         .add((times.connect, times.response, times.read, times.idle))
         .add(settings.idle_connections)
         .add(settings.max_tunnels)

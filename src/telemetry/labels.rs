@@ -69,11 +69,13 @@ labels! {
         MethodNotAllowed => "method_not_allowed",
         /// The connection's certificate does not cover the requested host.
         Misdirected => "misdirected",
+        /// Every endpoint of the upstream is ejected, or its checks fail.
+        NoHealthyEndpoint => "no_healthy_endpoint",
         /// No route matches.
         NoRoute => "no_route",
         /// The route's folder has no such file.
         NotFound => "not_found",
-        /// As many connections to the upstream as may be, and no room to wait.
+        /// As many requests or tunnels at every endpoint as may be, and no room or time to wait.
         QueueFull => "queue_full",
         /// The client asks too often, or has sent too many bad tokens.
         RateLimited => "rate_limited",

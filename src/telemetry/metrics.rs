@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{IntCounterVec, Registry, TextEncoder};
+use prometheus::{IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use super::counts::{Counts, Source};
 use super::families::Families;
@@ -94,10 +94,39 @@ impl Metrics {
     pub fn upstream(&self, name: &str, endpoints: &[&str]) -> UpstreamId {
         self.families.upstream_retries.with_label_values(&[name]).inc_by(0);
         self.families.upstream_reused.with_label_values(&[name]).inc_by(0);
+        self.families.upstream_queue_depth.with_label_values(&[name]).add(0);
         for state in PooledState::ALL {
             self.families.upstream_connections.with_label_values(&[name, state.as_str()]).add(0);
         }
         self.names.write().add_upstream(name, endpoints)
+    }
+}
+
+// --- upstreams: rare, so directly
+
+impl Metrics {
+    /// Whether requests may be sent to an endpoint. `endpoint` is its index in the list that
+    /// [`Self::upstream`] was given.
+    pub fn endpoint_up(&self, upstream: UpstreamId, endpoint: usize, up: bool) {
+        let names = self.names.read();
+        let Some(names) = names.upstream(upstream) else { return };
+        let gauges = &self.families.upstream_endpoint_up;
+        gauges.with_label_values(&[&names.name, names.endpoint(endpoint)]).set(up.into());
+    }
+
+    /// Forgets what [`Self::endpoint_up`] said of every endpoint: a snapshot that is installed says
+    /// it anew, and not of those that are gone.
+    pub fn forget_endpoints(&self) {
+        self.families.upstream_endpoint_up.reset();
+    }
+
+    /// Counts a request as waiting for an endpoint until the guard is dropped.
+    pub fn queued(&self, upstream: UpstreamId) -> Queued {
+        let names = self.names.read();
+        let name = names.upstream(upstream).map_or("-", |names| &names.name);
+        let gauge = self.families.upstream_queue_depth.with_label_values(&[name]);
+        gauge.inc();
+        Queued(gauge)
     }
 }
 
@@ -257,6 +286,19 @@ impl Metrics {
             let labels: Vec<_> = [issuer].iter().chain(more).copied().collect();
             counters.with_label_values(&labels).inc();
         }
+    }
+}
+
+// === impl Queued ===
+
+/// A request that waits for an endpoint. See [`Metrics::queued`].
+#[derive(Debug)]
+#[must_use = "the request counts as served when this is dropped"]
+pub struct Queued(IntGauge);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -1,19 +1,24 @@
 //! The choice of an endpoint for a request.
 //!
-//! Owns the turn of round robin; reads the requests in flight, which may be a moment old: a choice
-//! between two nearly equal endpoints may then fall on the busier one, which costs nothing.
+//! Owns the turn of round robin and the shares of weights; reads requests in flight and health,
+//! which may be a moment old: a choice between two nearly equal endpoints may then fall on the
+//! busier one, which costs nothing. What may not be old is a slot: it is claimed with the choice.
+//! A client can at most choose among the configured endpoints, by the key it sends.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
 use super::Endpoint;
+use super::endpoint::InFlight;
+use super::health::{Times, WHOLE};
 
 /// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Balance {
     /// The less busy of two endpoints drawn at random.
     ///
@@ -21,62 +26,215 @@ pub enum Balance {
     LeastRequests,
     /// One after the other, over all workers.
     RoundRobin,
+    /// By a key of the request, so that the same key meets the same endpoint (rendezvous hashing:
+    /// an endpoint that comes or goes moves only its own share). Requests without the key go to
+    /// the less busy of two.
+    Keyed,
+}
+
+/// What a request brings to the choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// Nothing.
+    #[default]
+    None,
+    /// A hash of what it is balanced by, see [`hash`].
+    Hash(u64),
+}
+
+/// What came of a choice.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    /// An endpoint, and a slot there.
+    Claimed(usize, InFlight),
+    /// Every endpoint that could be used has as many requests as it may have.
+    Full,
+    /// None of those that were not tried can be used.
+    None,
 }
 
 /// Chooses among the endpoints of one upstream.
 #[derive(Debug)]
 pub(super) struct Balancer {
-    balance: Balance,
+    round_robin: bool,
     turn: CachePadded<AtomicUsize>,
+    /// Of those that are no backups: where each one's share ends, and its index.
+    shares: Box<[(u64, usize)]>,
+    slow_start: Duration,
+    max_requests: usize,
+    times: Times,
+}
+
+/// What the balancer knows beside the endpoints.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) round_robin: bool,
+    pub(super) slow_start: Duration,
+    pub(super) max_requests: usize,
+    pub(super) times: Times,
 }
 
 impl Balancer {
-    pub(super) fn new(balance: Balance) -> Self {
-        Self { balance, turn: CachePadded::new(AtomicUsize::new(0)) }
+    pub(super) fn new(rules: Rules, endpoints: &[Arc<Endpoint>]) -> Self {
+        let mut end = 0;
+        let primaries = endpoints.iter().enumerate().filter(|(_, one)| !one.is_backup());
+        let shares = primaries.map(|(index, one)| {
+            end += u64::from(one.weight());
+            (end, index)
+        });
+        Self {
+            round_robin: rules.round_robin,
+            turn: CachePadded::new(AtomicUsize::new(0)),
+            shares: shares.collect(),
+            slow_start: rules.slow_start,
+            max_requests: rules.max_requests,
+            times: rules.times,
+        }
     }
 
-    pub(super) fn balance(&self) -> Balance {
-        self.balance
+    /// An endpoint that is not in `tried`, with a slot there.
+    pub(super) fn choose(&self, endpoints: &[Arc<Endpoint>], tried: &[usize], key: Key) -> Choice {
+        if tried.is_empty()
+            && key == Key::None
+            && let Some(index) = self.draw(endpoints)
+            && let Some(slot) = self.claim(endpoints, index)
+        {
+            return Choice::Claimed(index, slot);
+        }
+        self.search(endpoints, tried, key)
     }
 
-    /// The index of an endpoint that is not in `tried`; `None` if there is no other.
-    pub(super) fn pick(&self, endpoints: &[Arc<Endpoint>], tried: &[usize]) -> Option<usize> {
-        let candidates = endpoints.len().saturating_sub(tried.len());
-        match candidates {
-            0 => None,
-            1 => untried(tried, 0),
-            _ => match self.balance {
-                Balance::LeastRequests => less_busy(endpoints, tried, candidates),
-                Balance::RoundRobin => {
-                    let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                    untried(tried, turn % candidates)
+    /// The common case: the turn's endpoint or the less busy of two, if it can be used.
+    fn draw(&self, endpoints: &[Arc<Endpoint>]) -> Option<usize> {
+        if let [(_, only)] = &*self.shares {
+            return self.usable(endpoints, *only);
+        }
+        let total = self.shares.last()?.0;
+        if self.round_robin {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) as u64;
+            return self.usable(endpoints, self.index(self.place(turn % total))?);
+        }
+        let first = self.place(random(total));
+        let second = self.place(random(total));
+        // Its neighbour rather than itself; of equals, the first drawn.
+        let second = if second == first { (first + 1) % self.shares.len() } else { second };
+        let (first, second) = (self.index(first)?, self.index(second)?);
+        match (self.usable(endpoints, first), self.usable(endpoints, second)) {
+            (Some(first), Some(second)) => {
+                let lighter = lighter(endpoints, second, first);
+                Some(if lighter { second } else { first })
+            }
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// The share that holds this number.
+    fn place(&self, number: u64) -> usize {
+        self.shares.partition_point(|(end, _)| *end <= number)
+    }
+
+    /// Whose share it is.
+    fn index(&self, place: usize) -> Option<usize> {
+        self.shares.get(place).map(|(_, index)| *index)
+    }
+
+    /// The index back, if requests may be sent there and a slow start lets this one through.
+    fn usable(&self, endpoints: &[Arc<Endpoint>], index: usize) -> Option<usize> {
+        let health = endpoints.get(index)?.health();
+        let share = health.share(self.slow_start, || self.times.now());
+        (health.is_up() && (share == WHOLE || random(WHOLE) < share)).then_some(index)
+    }
+
+    fn claim(&self, endpoints: &[Arc<Endpoint>], index: usize) -> Option<InFlight> {
+        endpoints.get(index)?.claim(self.max_requests)
+    }
+
+    /// The best of all, in order of merit: the first with a slot. Backups only while no other is up.
+    fn search(&self, endpoints: &[Arc<Endpoint>], tried: &[usize], key: Key) -> Choice {
+        for backup in [false, true] {
+            let mut usable: Vec<usize> = (0..endpoints.len())
+                .filter(|index| {
+                    endpoints
+                        .get(*index)
+                        .is_some_and(|one| one.is_backup() == backup && one.health().is_up())
+                        && !tried.contains(index)
+                })
+                .collect();
+            if usable.is_empty() {
+                continue;
+            }
+            self.rank(endpoints, &mut usable, key);
+            for index in usable {
+                if let Some(slot) = self.claim(endpoints, index) {
+                    return Choice::Claimed(index, slot);
                 }
-            },
+            }
+            return Choice::Full;
+        }
+        Choice::None
+    }
+
+    /// The best first.
+    fn rank(&self, endpoints: &[Arc<Endpoint>], usable: &mut [usize], key: Key) {
+        let from = match self.round_robin {
+            true => self.turn.fetch_add(1, Ordering::Relaxed),
+            false => usize::try_from(random(usable.len() as u64)).unwrap_or_default(),
+        };
+        let middle = from % usable.len().max(1);
+        usable.rotate_left(middle);
+        match key {
+            Key::Hash(key) => usable.sort_by(|a, b| {
+                let score =
+                    |index: &usize| endpoints.get(*index).map_or(0.0, |one| score(one, key));
+                score(b).total_cmp(&score(a))
+            }),
+            Key::None if self.round_robin => {}
+            Key::None => {
+                usable.sort_by_key(|index| load(endpoints, *index));
+            }
         }
     }
 }
 
-/// The less busy of two different candidates drawn at random; of equals, the first drawn.
-fn less_busy(endpoints: &[Arc<Endpoint>], tried: &[usize], candidates: usize) -> Option<usize> {
-    let first = random(candidates);
-    // One of the others, each as likely.
-    let second = (first + 1 + random(candidates - 1)) % candidates;
-    let (first, second) = (untried(tried, first)?, untried(tried, second)?);
-    let busy = |index: usize| endpoints.get(index).map_or(usize::MAX, |e| e.in_flight());
-    Some(if busy(second) < busy(first) { second } else { first })
+/// Whether `one` has fewer requests in flight than `other`, for its weight.
+fn lighter(endpoints: &[Arc<Endpoint>], one: usize, other: usize) -> bool {
+    load(endpoints, one) < load(endpoints, other)
 }
 
-/// The `nth` index that is not in `tried`, which holds a few different indices at most.
-fn untried(tried: &[usize], nth: usize) -> Option<usize> {
-    if tried.is_empty() {
-        return Some(nth);
-    }
-    (0..=nth + tried.len()).filter(|index| !tried.contains(index)).nth(nth)
+/// Requests in flight for its weight; whole numbers that compare as the quotients do.
+fn load(endpoints: &[Arc<Endpoint>], index: usize) -> u64 {
+    endpoints.get(index).map_or(u64::MAX, |one| {
+        (one.in_flight() as u64).saturating_mul(1_000_000) / u64::from(one.weight().max(1))
+    })
+}
+
+/// Weighted rendezvous hashing: `weight / -ln(u)`, with `u` in (0, 1) from key and endpoint.
+fn score(endpoint: &Endpoint, key: u64) -> f64 {
+    let mixed = mix(key ^ endpoint.label_hash());
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are kept, which is what is asked for")]
+    let u = ((mixed >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    f64::from(endpoint.weight()) / -u.ln()
+}
+
+/// The same for the same bytes on every machine and in every release, so that gateways side by side
+/// agree (FNV-1a).
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Spreads a number over 64 bits (the finalizer of SplitMix64).
+fn mix(number: u64) -> u64 {
+    let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// A number below `bound`, which is not 0, to spread load with (xorshift64*): not a secret, and
 /// cheaper than asking the system.
-fn random(bound: usize) -> usize {
+fn random(bound: u64) -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0u8) | 1);
     }
@@ -86,82 +244,10 @@ fn random(bound: usize) -> usize {
         x ^= x << 25;
         x ^= x >> 27;
         state.set(x);
-        let high = usize::try_from(x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33);
-        high.unwrap_or_default() % bound
+        (x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound.max(1)
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Address;
-    use super::*;
-
-    fn endpoints(count: usize) -> Vec<Arc<Endpoint>> {
-        let endpoint = |index| Endpoint::new(Address::Unix("/x".into()), format!("{index}"));
-        (0..count).map(endpoint).map(Arc::new).collect()
-    }
-
-    #[test]
-    fn round_robin_gives_each_endpoint_the_same_share() {
-        let (endpoints, balancer) = (endpoints(3), Balancer::new(Balance::RoundRobin));
-        let mut counts = [0; 3];
-        for _ in 0..300 {
-            counts[balancer.pick(&endpoints, &[]).unwrap()] += 1;
-        }
-        assert_eq!(counts, [100; 3]);
-    }
-
-    #[test]
-    fn least_requests_avoids_the_busy_endpoint() {
-        let (endpoints, balancer) = (endpoints(2), Balancer::new(Balance::LeastRequests));
-        let _busy = endpoints[0].claim();
-        for _ in 0..100 {
-            assert_eq!(balancer.pick(&endpoints, &[]), Some(1));
-        }
-    }
-
-    #[test]
-    fn least_requests_keeps_endpoints_level() {
-        let (endpoints, balancer) = (endpoints(4), Balancer::new(Balance::LeastRequests));
-        let mut held = Vec::new();
-        for _ in 0..400 {
-            held.push(endpoints[balancer.pick(&endpoints, &[]).unwrap()].claim());
-        }
-        for endpoint in &endpoints {
-            assert!((90..=110).contains(&endpoint.in_flight()), "{}", endpoint.in_flight());
-        }
-        drop(held);
-        assert!(endpoints.iter().all(|endpoint| endpoint.in_flight() == 0));
-    }
-
-    #[test]
-    fn idle_endpoints_share_alike() {
-        let (endpoints, balancer) = (endpoints(3), Balancer::new(Balance::LeastRequests));
-        let mut counts = [0; 3];
-        for _ in 0..3000 {
-            counts[balancer.pick(&endpoints, &[]).unwrap()] += 1;
-        }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn tried_endpoints_are_not_picked_again() {
-        for balance in [Balance::LeastRequests, Balance::RoundRobin] {
-            let (endpoints, balancer) = (endpoints(3), Balancer::new(balance));
-            for _ in 0..50 {
-                let first = balancer.pick(&endpoints, &[]).unwrap();
-                let second = balancer.pick(&endpoints, &[first]).unwrap();
-                let third = balancer.pick(&endpoints, &[first, second]).unwrap();
-                let mut all = [first, second, third];
-                all.sort_unstable();
-                assert_eq!(all, [0, 1, 2]);
-                assert_eq!(balancer.pick(&endpoints, &all), None);
-            }
-        }
-    }
-
-    #[test]
-    fn no_endpoints_no_choice() {
-        assert_eq!(Balancer::new(Balance::LeastRequests).pick(&[], &[]), None);
-    }
-}
+#[path = "balance_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
-//! One address of an upstream, and how busy it is.
+//! One address of an upstream, how busy it is, and what is believed of it.
 //!
-//! Owns the count of requests in flight, which all workers share; trusts the configuration that
-//! named the address.
+//! Owns the count of requests in flight, which all workers share, and its limit; trusts the
+//! configuration that named the address. Whoever lets go of a slot calls the first in line.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use super::balance::hash;
+use super::health::Health;
+use super::queue::Queue;
 use crate::tls::client::Destination;
 
 /// One address of an upstream.
@@ -17,8 +20,32 @@ pub struct Endpoint {
     id: u64,
     address: Address,
     label: String,
-    in_flight: CachePadded<AtomicUsize>,
+    label_hash: u64,
+    weight: u32,
+    backup: bool,
+    load: CachePadded<Load>,
     tunnels: AtomicUsize,
+    queue: Arc<Queue>,
+}
+
+/// What every choice of an endpoint reads, on one cache line.
+#[derive(Debug, Default)]
+struct Load {
+    in_flight: AtomicUsize,
+    health: Health,
+}
+
+/// What an [`Endpoint`] is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// Where it listens.
+    pub address: Address,
+    /// Its name in logs and metrics.
+    pub label: String,
+    /// Its share among the others, 1 to 1000; contract default 1.
+    pub weight: u32,
+    /// Used only while none of the others can be.
+    pub backup: bool,
 }
 
 /// Where an endpoint listens.
@@ -45,15 +72,19 @@ pub enum Address {
 }
 
 impl Endpoint {
-    /// An idle endpoint; `label` names it in logs and metrics.
-    pub fn new(address: Address, label: String) -> Self {
+    /// An idle endpoint; `queue` is the line of those who wait for it or another.
+    pub(super) fn new(settings: Settings, queue: &Arc<Queue>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            address,
-            label,
-            in_flight: CachePadded::new(AtomicUsize::new(0)),
+            address: settings.address,
+            label_hash: hash(settings.label.as_bytes()),
+            label: settings.label,
+            weight: settings.weight,
+            backup: settings.backup,
+            load: CachePadded::default(),
             tunnels: AtomicUsize::new(0),
+            queue: Arc::clone(queue),
         }
     }
 
@@ -80,9 +111,29 @@ impl Endpoint {
         &self.label
     }
 
+    /// What keys are mixed with, to rank it.
+    pub(super) fn label_hash(&self) -> u64 {
+        self.label_hash
+    }
+
+    /// Its share among the others.
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Whether it is used only while none of the others can be.
+    pub fn is_backup(&self) -> bool {
+        self.backup
+    }
+
+    /// What is believed of it.
+    pub fn health(&self) -> &Health {
+        &self.load.health
+    }
+
     /// Requests in flight, over all workers.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.load.in_flight.load(Ordering::Relaxed)
     }
 
     /// Switched connections, over all workers.
@@ -97,9 +148,20 @@ impl Endpoint {
         Some(TunnelClaim(Arc::clone(self)))
     }
 
-    /// Counts one request until the guard is dropped.
-    pub(crate) fn claim(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Counts one request until the guard is dropped; `None` if there are `max`.
+    ///
+    /// Never counted first and taken back: who is called while the count is too high for a moment
+    /// would go on waiting.
+    pub(super) fn claim(self: &Arc<Self>, max: usize) -> Option<InFlight> {
+        let free = |count: usize| (count < max).then_some(count + 1);
+        self.load.in_flight.fetch_update(Ordering::SeqCst, Ordering::Relaxed, free).ok()?;
+        Some(InFlight(Arc::clone(self)))
+    }
+
+    /// Counts one request, whatever the limit.
+    #[cfg(test)]
+    pub(crate) fn count(self: &Arc<Self>) -> InFlight {
+        self.load.in_flight.fetch_add(1, Ordering::SeqCst);
         InFlight(Arc::clone(self))
     }
 }
@@ -110,7 +172,8 @@ pub(crate) struct InFlight(Arc<Endpoint>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.load.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.queue.call();
     }
 }
 
@@ -125,12 +188,37 @@ impl Drop for TunnelClaim {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    /// An endpoint that nobody connects to.
+    pub(in crate::upstream) fn unix(label: &str) -> Endpoint {
+        weighted(label, 1, false)
+    }
+
+    pub(in crate::upstream) fn weighted(label: &str, weight: u32, backup: bool) -> Endpoint {
+        let metrics = Metrics::new();
+        let queue = Queue::new(4, &metrics, metrics.upstream("web", &[]));
+        let address = Address::Unix("/x".into());
+        let settings = Settings { address, label: label.to_owned(), weight, backup };
+        Endpoint::new(settings, &Arc::new(queue))
+    }
+
+    #[test]
+    fn requests_have_a_limit_and_come_back() {
+        let endpoint = Arc::new(unix("x"));
+        let held: Vec<_> = (0..3).filter_map(|_| endpoint.claim(2)).collect();
+        assert_eq!((held.len(), endpoint.in_flight()), (2, 2));
+        let beyond = endpoint.count();
+        assert_eq!(endpoint.in_flight(), 3);
+        drop((held, beyond));
+        assert_eq!(endpoint.in_flight(), 0);
+    }
 
     #[test]
     fn tunnels_have_a_limit_and_come_back() {
-        let endpoint = Arc::new(Endpoint::new(Address::Unix("/x".into()), "x".to_owned()));
+        let endpoint = Arc::new(unix("x"));
         let held: Vec<_> = (0..3).filter_map(|_| endpoint.claim_tunnel(2)).collect();
         assert_eq!((held.len(), endpoint.tunnels()), (2, 2));
         drop(held);

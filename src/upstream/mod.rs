@@ -1,31 +1,43 @@
 //! Upstreams: named groups of endpoints, the choice among them, and the connections to them.
 //!
-//! Owns the addresses an application is reached at, the count of requests in flight to each, and
-//! the idle connections that a worker keeps. Knows nothing of routes or tokens and sends what it is
+//! Owns the addresses an application is reached at, the requests in flight to each, the line of
+//! those that wait, what is believed of an endpoint's health, and the idle connections that a
+//! worker keeps. Knows nothing of routes or tokens and sends what it is
 //! given; [`crate::proxy`] decides what that is. An endpoint's bytes are not trusted here either:
 //! they reach [`crate::proxy`] only as a head and a body that can be read in one way.
 
 pub mod balance;
+mod check;
 pub mod connect;
 pub mod connection;
 pub mod endpoint;
 mod framing;
+pub mod health;
 mod http2;
 pub mod pool;
+mod queue;
 mod receiving;
+pub(crate) mod retries;
 mod sending;
 pub(crate) mod stream;
 pub mod switched;
 pub(crate) mod upload;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use balance::Balance;
-use balance::Balancer;
+use balance::{Balancer, Choice, Key, Rules};
+use endpoint::InFlight;
 pub use endpoint::{Address, Endpoint};
+use health::{Check, Eject, Times};
+use parking_lot::Mutex;
+use queue::Queue;
+use retries::{Retries, Retrying};
 pub use sending::Message;
+
+use tokio::time::timeout;
 
 use crate::telemetry::ids::UpstreamId;
 use crate::telemetry::labels::{PooledState, UpstreamFault};
@@ -41,7 +53,17 @@ pub struct Upstream {
     kind: Kind,
     protocol: Protocol,
     endpoints: Box<[Arc<Endpoint>]>,
+    balance: Balance,
     balancer: Balancer,
+    queue: Arc<Queue>,
+    queue_timeout: Duration,
+    retries: Retries,
+    eject: Option<Eject>,
+    check: Option<Check>,
+    checking: AtomicBool,
+    /// Held while it is decided whether an endpoint is ejected: never the last.
+    ejecting: Mutex<()>,
+    times: Times,
     timeouts: Timeouts,
     idle_connections: usize,
     max_tunnels: usize,
@@ -60,10 +82,22 @@ pub struct Settings {
     pub kind: Kind,
     /// What all its endpoints speak.
     pub protocol: Protocol,
-    /// Address and label of each endpoint, in the order of the configuration.
-    pub endpoints: Vec<(Address, String)>,
+    /// Its endpoints, in the order of the configuration.
+    pub endpoints: Vec<endpoint::Settings>,
     /// How one endpoint is chosen for a request.
     pub balance: Balance,
+    /// Requests in flight to one endpoint; contract default 256.
+    pub max_requests: usize,
+    /// Requests that wait while every endpoint is full, and for how long; contract default 1024, 5 s.
+    pub queue: (usize, Duration),
+    /// Attempts beyond the first; contract default 2.
+    pub retries: u32,
+    /// When failures eject an endpoint; contract default 5 in a row, for 1 s.
+    pub eject: Option<Eject>,
+    /// How endpoints are checked; contract default not at all.
+    pub check: Option<Check>,
+    /// How long an endpoint that is back has less than its share; contract default 0.
+    pub slow_start: Duration,
     /// How long each step may take.
     pub timeouts: Timeouts,
     /// Idle connections kept, over all workers and endpoints; contract default 64, 0 keeps none.
@@ -117,18 +151,36 @@ impl Upstream {
     /// Compiles the settings. Nothing is resolved or connected yet.
     pub fn new(settings: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let labels: Vec<_> = settings.endpoints.iter().map(|(_, label)| label.as_str()).collect();
+        let labels: Vec<_> = settings.endpoints.iter().map(|one| one.label.as_str()).collect();
         let metrics_id = settings.metrics.upstream(&settings.name, &labels);
+        let (size, queue_timeout) = settings.queue;
+        let queue = Arc::new(Queue::new(size, &settings.metrics, metrics_id));
         let endpoints = settings.endpoints.into_iter();
+        let endpoints: Box<[_]> =
+            endpoints.map(|one| Arc::new(Endpoint::new(one, &queue))).collect();
+        let times = Times::start();
+        let rules = Rules {
+            round_robin: settings.balance == Balance::RoundRobin,
+            slow_start: settings.slow_start,
+            max_requests: settings.max_requests,
+            times,
+        };
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             name: settings.name,
             kind: settings.kind,
             protocol: settings.protocol,
-            endpoints: endpoints
-                .map(|(address, label)| Arc::new(Endpoint::new(address, label)))
-                .collect(),
-            balancer: Balancer::new(settings.balance),
+            balance: settings.balance,
+            balancer: Balancer::new(rules, &endpoints),
+            endpoints,
+            queue,
+            queue_timeout,
+            retries: Retries::new(settings.retries),
+            eject: settings.eject,
+            check: settings.check,
+            checking: AtomicBool::new(false),
+            ejecting: Mutex::new(()),
+            times,
             timeouts: settings.timeouts,
             idle_connections: settings.idle_connections,
             max_tunnels: settings.max_tunnels,
@@ -166,7 +218,7 @@ impl Upstream {
 
     /// How one endpoint is chosen for a request.
     pub fn balance(&self) -> Balance {
-        self.balancer.balance()
+        self.balance
     }
 
     /// How long each step may take.
@@ -204,9 +256,50 @@ impl Upstream {
         self.endpoints.iter().map(|endpoint| endpoint.in_flight()).sum()
     }
 
-    /// An endpoint for the next request, none of the `tried` ones; `None` if all were.
-    pub(crate) fn pick(&self, tried: &[usize]) -> Option<usize> {
-        self.balancer.pick(&self.endpoints, tried)
+    /// Requests that wait for an endpoint.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// An endpoint for the next request, none of the `tried` ones, with a slot there.
+    pub(crate) fn choose(&self, tried: &[usize], key: Key) -> Choice {
+        // Who comes while others wait has to wait, too.
+        if tried.is_empty() && self.queue.waiting() > 0 {
+            return Choice::Full;
+        }
+        self.balancer.choose(&self.endpoints, tried, key)
+    }
+
+    /// Waits in line for an endpoint with a slot.
+    ///
+    /// # Errors
+    /// The line is too long, or the time in it was over; or no endpoint is up any more.
+    pub(crate) async fn wait(&self, key: Key) -> Result<(usize, InFlight), Unserved> {
+        let place = self.queue.enter().ok_or(Unserved::Full)?;
+        let served = async {
+            loop {
+                if place.is_first() {
+                    match self.balancer.choose(&self.endpoints, &[], key) {
+                        Choice::Claimed(index, slot) => return Ok((index, slot)),
+                        Choice::None => return Err(Unserved::Unhealthy),
+                        Choice::Full => {}
+                    }
+                }
+                place.called().await;
+            }
+        };
+        timeout(self.queue_timeout, served).await.unwrap_or(Err(Unserved::Full))
+    }
+
+    /// Attempts beyond the first that one request may have.
+    pub(crate) fn retries(&self) -> usize {
+        self.retries.limit()
+    }
+
+    /// Whether a request that may have been received may be sent again now; until the guard is
+    /// dropped it counts as one of those.
+    pub(crate) fn retry(self: &Arc<Self>) -> Option<Retrying> {
+        self.retries.begin(self)
     }
 
     /// Counts a failed attempt at the endpoint with this id.
@@ -216,10 +309,96 @@ impl Upstream {
         }
     }
 
+    /// An endpoint answered a request: whatever it had failed before is forgotten.
+    pub(crate) fn answered(&self, index: usize) {
+        if let Some(endpoint) = self.endpoints.get(index) {
+            endpoint.health().answered();
+        }
+    }
+
+    /// An endpoint failed a request by a fault of its own; too often in a row, and it gets none for a
+    /// while, unless there is no other.
+    pub(crate) fn suspect(&self, index: usize) {
+        let (Some(eject), Some(endpoint)) = (&self.eject, self.endpoints.get(index)) else {
+            return;
+        };
+        if !endpoint.health().failed(eject) {
+            return;
+        }
+        let _one_at_a_time = self.ejecting.lock();
+        let others = self.endpoints.iter().enumerate().filter(|(other, _)| *other != index);
+        if !endpoint.health().is_up() || !others.clone().any(|(_, one)| one.health().is_up()) {
+            return;
+        }
+        let time = endpoint.health().eject(eject, self.times.now());
+        self.metrics.endpoint_up(self.metrics_id, index, false);
+        tracing::warn!(
+            upstream = self.name,
+            endpoint = endpoint.label(),
+            seconds = time.as_secs_f64(),
+            "ejected: too many requests failed there in a row"
+        );
+    }
+
+    /// Takes back what was ejected long enough. To be called a few times a second.
+    pub(crate) fn take_back(&self) {
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            if endpoint.health().is_ejected()
+                && endpoint.health().take_back(self.eject.as_ref(), self.times.now())
+            {
+                self.metrics.endpoint_up(self.metrics_id, index, endpoint.health().is_up());
+                self.queue.call();
+            }
+        }
+    }
+
+    /// Shows every endpoint's state in the metrics.
+    pub(crate) fn show_health(&self) {
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            self.metrics.endpoint_up(self.metrics_id, index, endpoint.health().is_up());
+        }
+    }
+
+    /// Begins the checks of its endpoints on the caller's runtime, where there are any; once, however
+    /// often it is adopted.
+    pub(crate) fn start_checks(self: &Arc<Self>) {
+        if let Some(check) = &self.check
+            && !self.checking.swap(true, Ordering::Relaxed)
+        {
+            check::start(self, check);
+        }
+    }
+
+    /// Takes one check's result.
+    fn checked(&self, index: usize, good: bool) {
+        let (Some(check), Some(endpoint)) = (&self.check, self.endpoints.get(index)) else {
+            return;
+        };
+        if endpoint.health().checked(good, check, self.times.now()) {
+            self.metrics.endpoint_up(self.metrics_id, index, endpoint.health().is_up());
+            let (upstream, endpoint) = (self.name.as_str(), endpoint.label());
+            match good {
+                true => tracing::info!(upstream, endpoint, "up: its checks are good again"),
+                false => tracing::warn!(upstream, endpoint, "down: its checks fail"),
+            }
+            // More may be up now; and if none is, nobody needs to wait for that.
+            self.queue.call();
+        }
+    }
+
     /// Counts a connection, in use at first, until the guard is dropped.
     fn connected(&self) -> UpstreamConnection {
         self.metrics.upstream_connection(self.metrics_id, PooledState::Active)
     }
+}
+
+/// Why a request got no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// Every one is full, and so is the line, or the time in it was over.
+    Full,
+    /// None is up.
+    Unhealthy,
 }
 
 #[cfg(test)]
@@ -228,9 +407,11 @@ pub(crate) mod tests {
 
     /// An upstream of TCP endpoints on loopback with short timeouts.
     pub(crate) fn on_ports(ports: &[u16], balance: Balance) -> Settings {
-        let tcp = |port: &u16| {
-            let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: *port };
-            (address, format!("http://127.0.0.1:{port}"))
+        let tcp = |port: &u16| endpoint::Settings {
+            address: Address::Tcp { host: "127.0.0.1".to_owned(), port: *port },
+            label: format!("http://127.0.0.1:{port}"),
+            weight: 1,
+            backup: false,
         };
         Settings {
             name: "web".to_owned(),
@@ -238,6 +419,12 @@ pub(crate) mod tests {
             protocol: Protocol::Http1,
             endpoints: ports.iter().map(tcp).collect(),
             balance,
+            max_requests: 256,
+            queue: (1024, Duration::from_secs(5)),
+            retries: 2,
+            eject: Some(Eject { after: 5, time: Duration::from_secs(1) }),
+            check: None,
+            slow_start: Duration::ZERO,
             timeouts: Timeouts {
                 connect: Duration::from_secs(3),
                 response: Duration::from_secs(10),

@@ -42,7 +42,7 @@ struct Idle<B> {
 pub(crate) struct Lease<B> {
     pub(crate) connection: Box<Connection<B>>,
     pools: Arc<Pools<B>>,
-    _in_flight: InFlight,
+    slot: InFlight,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Pools<B> {
@@ -134,10 +134,15 @@ impl<B: Body<Data = Bytes> + Unpin> Pools<B> {
 impl<B: Body<Data = Bytes> + Unpin> Lease<B> {
     pub(crate) fn new(
         connection: Box<Connection<B>>,
-        in_flight: InFlight,
+        slot: InFlight,
         pools: &Arc<Pools<B>>,
     ) -> Self {
-        Self { connection, pools: Arc::clone(pools), _in_flight: in_flight }
+        Self { connection, pools: Arc::clone(pools), slot }
+    }
+
+    /// Closes the connection; the request goes on in the slot that it has.
+    pub(crate) fn into_slot(self) -> InFlight {
+        self.slot
     }
 
     /// Takes the connection out, for something else than requests.

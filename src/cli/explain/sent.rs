@@ -66,6 +66,7 @@ fn endpoints(upstream: &Upstream) {
         _ if labels.len() == 1 => "",
         Balance::LeastRequests => " (the less busy of two at random)",
         Balance::RoundRobin => " (one after the other)",
+        Balance::Keyed => " (by a hash of the request's key)",
     };
     tell("endpoints", &format!("{}{how}", labels.join(", ")));
     let times = upstream.timeouts();

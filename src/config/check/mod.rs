@@ -254,7 +254,7 @@ fn header_name(name: &Spanned<String>, path: &str, walk: &mut Walk<'_>) -> bool 
 }
 
 /// RFC 9110 5.6.2.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(good)
 }

@@ -1,12 +1,26 @@
-//! Rules of upstreams: one version of HTTP, and TLS where there is TLS, and whole.
+//! Rules of upstreams: one version of HTTP, TLS where there is TLS, and whole; a choice where there is
+//! one.
 
+use super::super::address::host_and_port;
 use super::super::walk::Walk;
-use super::super::{Buffering, Diagnostic, Endpoint, Kind, Upstream, UpstreamTls};
+use super::super::{
+    Balance, Buffering, Diagnostic, Endpoint, HealthCheck, Kind, Upstream, UpstreamTls,
+};
 use super::report;
 
 /// Checks one upstream.
 pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
     version(upstream, walk);
+    let path = format!("upstream.{}", upstream.name.value);
+    endpoints(upstream, &path, walk);
+    if let Some(check) = &upstream.health {
+        health(check, &format!("{path}.health"), walk);
+    }
+    if let (Balance::Hash(_), Some(_)) = (&upstream.balance.value, &upstream.slow_start) {
+        let hint = "leave out one of them: a hash sends a client's requests where they always went";
+        let message = "`slow_start` means nothing with `hash:`";
+        report(walk, &upstream.balance.span, &format!("{path}.balance"), message, hint);
+    }
     if let Some(tls) = &upstream.tls {
         secure(upstream, tls, &format!("upstream.{}.tls", upstream.name.value), walk);
     }
@@ -21,7 +35,7 @@ fn version(upstream: &Upstream, walk: &mut Walk<'_>) {
             let hint = "leave out `buffer_requests`";
             report(walk, &upstream.span, &path, "a stream of gRPC can't wait for its end", hint);
         }
-        for endpoint in &upstream.endpoints {
+        for endpoint in upstream.endpoints.iter().map(|one| &one.0.url) {
             if matches!(endpoint.value, Endpoint::Http { .. }) {
                 let hint = "write \"h2c://host:port\": gRPC is spoken over HTTP/2";
                 report(walk, &endpoint.span, &path, "HTTP/1.1 can't carry gRPC", hint);
@@ -30,7 +44,8 @@ fn version(upstream: &Upstream, walk: &mut Walk<'_>) {
         return;
     }
     let is_http2 = |endpoint: &Endpoint| matches!(endpoint, Endpoint::H2c { .. });
-    let of = |http2| upstream.endpoints.iter().find(|one| is_http2(&one.value) == http2);
+    let urls = upstream.endpoints.iter().map(|one| &one.0.url);
+    let of = |http2| urls.clone().find(|one| is_http2(&one.value) == http2);
     if let (Some(endpoint), Some(_)) = (of(true), of(false)) {
         let hint = "make two upstreams of it";
         let message = "HTTP/2 here and HTTP/1.1 at another endpoint of the same upstream";
@@ -38,9 +53,48 @@ fn version(upstream: &Upstream, walk: &mut Walk<'_>) {
     }
 }
 
+/// Some endpoint is no backup, and none stands there twice.
+fn endpoints(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
+    let path = format!("{path}.endpoints");
+    let all = &upstream.endpoints;
+    if let Some(first) = all.first()
+        && all.iter().all(|one| one.0.backup)
+        && !walk.is_incomplete(&upstream.span)
+    {
+        let hint = "leave `backup` out of those that are used every day";
+        report(walk, &first.0.span, &path, "every endpoint is a backup", hint);
+    }
+    for (place, one) in all.iter().enumerate() {
+        let url = &one.0.url;
+        if all.iter().take(place).any(|earlier| earlier.0.url.value == url.value) {
+            let hint = "give it a `weight` if it should get more";
+            report(walk, &url.span, &path, "this endpoint stands there already", hint);
+        }
+    }
+}
+
+/// What is written into the requests of checks is one path and one host.
+fn health(check: &HealthCheck, path: &str, walk: &mut Walk<'_>) {
+    if !is_request_path(&check.path) {
+        let hint = "write the path with its query, such as \"/healthz\"";
+        report(walk, &check.path.span, &format!("{path}.path"), "not a path", hint);
+    }
+    if let Some(host) = &check.host
+        && host_and_port(host).is_none()
+    {
+        let hint = "write a name or an address, and a port if the application wants one";
+        report(walk, &host.span, &format!("{path}.host"), "not a host", hint);
+    }
+}
+
+/// What may stand in a request line: a path of visible ASCII.
+fn is_request_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
 fn secure(upstream: &Upstream, tls: &UpstreamTls, path: &str, walk: &mut Walk<'_>) {
     let secured = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Https { .. });
-    let any = upstream.endpoints.iter().any(|endpoint| secured(&endpoint.value));
+    let any = upstream.endpoints.iter().any(|one| secured(&one.0.url.value));
     if !any && !walk.is_incomplete(&upstream.span) {
         let hint = "write the endpoints as \"https://host:port\", or leave `tls` out";
         report(walk, &tls.span, path, "no endpoint here is reached over TLS", hint);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::support::*;
-use crate::upstream::{Address, Kind};
+use crate::upstream::Kind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn chunked(body: &[u8]) -> Vec<u8> {
@@ -268,7 +268,7 @@ async fn unix_sockets_are_endpoints_too() {
     let path = folder.path().join("app.sock");
     Script::on_unix_socket(&path).await;
     let mut setup = Setup::on(&[]);
-    setup.settings.endpoints.push((Address::Unix(path), "unix".to_owned()));
+    setup.settings.endpoints.push(unix_endpoint(&path));
     let mut gateway = setup.start().await;
     for nth in 0..3 {
         assert_eq!(gateway.get("/").await.text(), "unix");

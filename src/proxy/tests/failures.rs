@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::support::*;
 use tokio::net::TcpListener;
 
-async fn closed_port() -> u16 {
+pub(super) async fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -38,7 +38,7 @@ async fn no_more_than_three_endpoints_are_tried() {
     assert_eq!(gateway.get("/").await.verdict(), "upstream_refused");
     assert_eq!(gateway.trace().await.attempts, 1);
     assert_eq!(gateway.upstream.in_flight(), 0);
-    assert_eq!(Gateway::start(&[]).await.get("/").await.verdict(), "upstream_refused");
+    assert_eq!(Gateway::start(&[]).await.get("/").await.verdict(), "no_healthy_endpoint");
 }
 
 #[tokio::test]
@@ -145,6 +145,7 @@ async fn every_failed_attempt_is_counted_with_its_reason() {
 
     let mut setup = Setup::on(&[upstream.port]);
     setup.settings.timeouts.read = Duration::from_millis(50);
+    setup.settings.retries = 0;
     let gateway = setup.start().await;
     gateway.get("/gone").await;
     assert_eq!(gateway.errors("upstream_failed"), 1);
@@ -172,7 +173,7 @@ async fn an_endpoint_that_is_deaf_times_out_whatever_the_client_owes() {
     let path = folder.path().join("app.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let mut setup = Setup::on(&[]);
-    setup.settings.endpoints = vec![(crate::upstream::Address::Unix(path), "app".to_owned())];
+    setup.settings.endpoints = vec![unix_endpoint(&path)];
     setup.settings.timeouts.response = Duration::from_millis(200);
     let gateway = setup.start().await;
     let (done, ended) = std::sync::mpsc::channel::<()>();

@@ -23,7 +23,7 @@ use crate::auth::{Guarded, Policy};
 use crate::http::authority::Scheme;
 use crate::http::body::BodyLimits;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Settings, Upstream};
+use crate::upstream::{Address, Settings, Upstream, endpoint};
 
 /// A request as an upstream received it.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +70,12 @@ pub(super) fn reply(bytes: impl AsRef<[u8]>, then: Then) -> Reply {
 pub(super) fn ok(body: &str) -> Reply {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     reply(head, Then::KeepAlive)
+}
+
+/// An endpoint on a unix socket.
+pub(super) fn unix_endpoint(path: &Path) -> endpoint::Settings {
+    let (address, label) = (Address::Unix(path.to_owned()), format!("unix:{}", path.display()));
+    endpoint::Settings { address, label, weight: 1, backup: false }
 }
 
 /// A real server that answers each request as its script says.
@@ -237,6 +243,7 @@ impl Setup {
                 Policy::Public,
                 Proxy {
                     upstream: Arc::clone(&upstream),
+                    by: None,
                     edits: None,
                     buffers_requests: upstream.kind() == crate::upstream::Kind::Wsgi,
                     buffers_responses: upstream.kind() == crate::upstream::Kind::Wsgi,
