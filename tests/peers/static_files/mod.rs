@@ -106,7 +106,7 @@ fn files_are_served_as_nginx_and_caddy_do_or_as_the_rfc_says() {
 fn lay_out(root: &Path) {
     fs::create_dir_all(root.join(".git")).unwrap();
     fs::create_dir_all(root.parent().unwrap().join("outside")).unwrap();
-    fs::write(root.parent().unwrap().join("outside/secret.txt"), "outside").unwrap();
+    write(&root.parent().unwrap().join("outside/secret.txt"), "outside", WRITTEN);
     let script = "console.log('portcullis');\n".repeat(100);
     let big: String = (0..30_000).map(|at| format!("{at:09}\n")).collect();
     for (name, content) in [
