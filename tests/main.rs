@@ -56,10 +56,14 @@ mod limits;
 mod matrix;
 /// How clients learn where tokens come from.
 mod metadata;
+/// Certificates of clients, and files that change under a listener.
+mod mutual_tls;
 /// A command of the gateway's own, as Procfiles start it.
 mod procfile;
 /// Clients behind proxies that are trusted, and proxies that are not.
 mod proxies;
+/// Balancers that say for whom they connect.
+mod proxy_protocol;
 /// Django behind Gunicorn behind the gateway.
 mod real_stack;
 /// Every way to be refused.

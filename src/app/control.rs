@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::bind::{Place, Sockets, bind_all};
+use super::certificates::Renewing;
 use super::revocations::Keeping;
 use super::view::View;
 use super::{Addresses, Command, Options, warn};
@@ -86,6 +87,7 @@ struct Control {
     acceptors: HashMap<Place, Acceptor>,
     workers: Vec<Worker>,
     revocations: Keeping,
+    certificates: Renewing,
     connections: Arc<Connections>,
     access_log: Arc<AccessLog>,
     addresses: Addresses,
@@ -136,6 +138,7 @@ impl Control {
         start_keys(&compiled.snapshot);
         watch_endpoints(&compiled.snapshot, &surroundings);
         let revocations = Keeping::start(&surroundings, &compiled);
+        let certificates = Renewing::start(&surroundings, &compiled.listeners);
         let draining = Arc::new(AtomicBool::new(false));
         let (reloads, admin_reloads) = mpsc::channel(8);
         let answers = View::admin(&cell, &draining, &surroundings, reloads);
@@ -149,6 +152,7 @@ impl Control {
             acceptors: HashMap::new(),
             workers,
             revocations,
+            certificates,
             connections,
             access_log,
             addresses,
@@ -246,6 +250,7 @@ impl Control {
         let server = &loaded.config.server;
         self.connections.set_limits(server.max_connections, server.max_connections_per_ip);
         self.revocations.follow(compiled.snapshot.revocations_file(), &compiled.revoked.file);
+        self.certificates.follow(&compiled.listeners);
         self.retired.push(self.cell.install(Arc::clone(&compiled.snapshot)));
         watch_endpoints(&compiled.snapshot, &self.surroundings);
         self.read = loaded.source;
@@ -297,6 +302,7 @@ impl Control {
                 id: plan.id,
                 metrics: Arc::clone(&self.surroundings.metrics),
                 tls: spec.tls,
+                proxies: spec.proxies,
                 settings: settings(snapshot.config()),
             };
             let acceptor = match (self.acceptors.remove(&place), bound.remove(&place)) {

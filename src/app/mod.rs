@@ -5,6 +5,7 @@
 //! refreshes, the admin address, the retirement of old snapshots, the drain.
 
 mod bind;
+mod certificates;
 mod control;
 mod revocations;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Address, Spanned};
+use super::{Address, PeerNetwork, Spanned};
 
 table! {
     /// Where clients connect. The name stands in logs and metrics.
@@ -12,6 +12,10 @@ table! {
         address: Spanned<Address>, required;
         /// What redirects, X-Forwarded-Port and metadata URLs say.
         public_port: Option<u16>, optional("the port of `address`"), limits(1, 65535);
+        /// Networks, or `"unix"` for the processes behind a unix socket, whose connections begin
+        /// with a PROXY protocol header (version 1 or 2) that names the client; without one they
+        /// are closed. Elsewhere nobody is believed to be somebody else.
+        proxy_protocol: Vec<Spanned<PeerNetwork>>, default([]);
         /// What is spoken here, chosen by ALPN. Without TLS only `http/1.1`.
         protocols: Option<Spanned<Vec<Protocol>>>, optional("h2 and http/1.1 with TLS, http/1.1 without");
         /// Certificates. Without this table the listener speaks plain HTTP.
@@ -31,6 +35,22 @@ table! {
         unknown_name: UnknownName, default("reject");
         /// The oldest version of TLS that is spoken.
         min_version: TlsVersion, default("1.2");
+        /// Which certificates clients show.
+        client_auth: Option<ClientAuth>, optional("clients are asked for none");
+    }
+}
+
+table! {
+    /// Certificates of clients (mutual TLS). Its files are followed: a changed one is read again
+    /// by itself, and counts for connections that are open, too.
+    pub struct ClientAuth {
+        /// Whether a client must have one.
+        mode: Option<Spanned<ClientAuthMode>>, optional("off");
+        /// PEM file: the roots that sign clients, and no others.
+        ca: Option<Spanned<PathBuf>>, optional("required, unless `mode` is off");
+        /// PEM or DER files: what those roots, and the authorities below them, have revoked. With
+        /// any, each of these needs one that is not overdue.
+        crl: Vec<Spanned<PathBuf>>, default([]);
     }
 }
 
@@ -41,6 +61,18 @@ table! {
         cert: Spanned<PathBuf>, required;
         /// PEM file: the private key.
         key: Spanned<PathBuf>, required;
+    }
+}
+
+words! {
+    /// Whether a client must show a certificate.
+    pub enum ClientAuthMode {
+        /// Without a good one there is no connection.
+        Require = "require",
+        /// One that is shown must be good.
+        Request = "request",
+        /// Nobody is asked.
+        Off = "off",
     }
 }
 

@@ -49,7 +49,10 @@ pub use issuer::{
     Algorithms, AnyIssuer, Audience, Issuer, NamePairs, Preset, Refresh, SecretEncoding,
 };
 pub use limit::{BadTokens, LimitBy, Rate, RateLimit, RateLimits, TokenBudget};
-pub use listener::{CertificatePair, Listener, ListenerTls, Protocol, TlsVersion, UnknownName};
+pub use listener::{
+    CertificatePair, ClientAuth, ClientAuthMode, Listener, ListenerTls, Protocol, TlsVersion,
+    UnknownName,
+};
 pub use load::{Environment, Loaded, load, load_admin, parse};
 pub use network::PeerNetwork;
 pub use reference::reference;

@@ -103,6 +103,7 @@ pub(super) fn context<'a>(
         via: snapshot.via(),
         request_id: (snapshot.request_id_header(), id),
         assertion: None,
+        client_certificate: None,
         clock: gateway.clock(),
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderValue, REFERER, USER_AGENT};
+use hyper::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
@@ -167,6 +167,12 @@ impl Exchange {
     /// accepted, and a plain connection must never be told to the application as `https`.
     pub(super) fn scheme(&self) -> Scheme {
         if self.connection.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// The headers that tell of the client's certificate, on a listener that asks for one.
+    pub(super) fn shown(&self) -> Option<Arc<Vec<(HeaderName, HeaderValue)>>> {
+        self.listener().asks_clients.as_ref()?;
+        Some(Arc::clone(self.connection.tls.as_ref()?.client.as_ref()?.headers()))
     }
 
     pub(super) fn take_route(&mut self, index: usize, headers: &HeaderMap) {
@@ -421,6 +427,6 @@ impl hyper::body::Body for Body {
 }
 
 /// The headers every response gets, whoever made it.
-pub(super) fn finish(headers: &mut HeaderMap, name: &hyper::header::HeaderName, id: &HeaderValue) {
+pub(super) fn finish(headers: &mut HeaderMap, name: &HeaderName, id: &HeaderValue) {
     headers.insert(name.clone(), id.clone());
 }

@@ -30,12 +30,12 @@ use crate::http::cors;
 use crate::http::forwarded::request_id;
 use crate::http::{head, upgrade};
 use crate::proxy::{self, Forward, Trace};
-use crate::server::{ConnectionInfo, RefusedHead};
+use crate::server::ConnectionInfo;
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{Action, ErrorFormat, Proxied, RoutePlan};
 use crate::static_files::{self, Ask, Files};
-use crate::telemetry::labels::{AuthOutcome, CacheLookup, Reason};
-use crate::telemetry::record::{AuthResult, Record, TlsRecord};
+use crate::telemetry::labels::{AuthOutcome, CacheLookup};
+use crate::telemetry::record::AuthResult;
 
 /// Answers one request; a panic on the way costs this exchange, never the process.
 pub(super) async fn handle(
@@ -73,57 +73,6 @@ pub(super) async fn handle(
     response
 }
 
-/// Records a head that never became a request: hyper refused it, or it did not arrive in time.
-pub(super) fn refused_head(
-    gateway: &Gateway,
-    connection: &Arc<ConnectionInfo>,
-    refused: &RefusedHead,
-) {
-    let snapshot = gateway.snapshot();
-    let listener = snapshot.listener(connection.listener);
-    gateway.record(&Record {
-        at: gateway.clock().wall(),
-        duration: refused.elapsed,
-        request_id: b"-",
-        trace_id: None,
-        listener: (listener.id, &listener.name),
-        route: None,
-        method: None,
-        host: None,
-        path: b"-",
-        query: None,
-        secret_parameters: &[],
-        version: None,
-        status: refused.status,
-        reason: Some(reason_of(refused.status)),
-        detail: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        client_ip: connection.peer.ip(),
-        user_agent: None,
-        referer: None,
-        rate_limit: None,
-        original: None,
-        auth: None,
-        upstream: None,
-        tls: connection
-            .tls
-            .as_ref()
-            .map(|tls| TlsRecord { version: tls.version, sni: tls.sni.as_deref() }),
-        asserted_dropped: 0,
-        underscore_dropped: 0,
-    });
-}
-
-/// Only these three statuses are made before there is a request.
-const fn reason_of(status: u16) -> Reason {
-    match status {
-        408 => Reason::RequestTimeout,
-        431 => Reason::HeadersTooLarge,
-        _ => Reason::BadRequest,
-    }
-}
-
 /// The steps of the story; whatever it returns is answered and recorded by [`handle`].
 async fn steps(
     gateway: &Gateway,
@@ -136,7 +85,7 @@ async fn steps(
     // 2. The head, the canonical path, and no header that is ours to set.
     let head =
         head::check(&parts, exchange.scheme(), snapshot.head_limits()).map_err(Reject::Head)?;
-    served_by_certificate(exchange, &head.authority)?;
+    belongs_here(gateway, exchange, &head.authority)?;
     screen(&snapshot, exchange, &mut parts)?;
     if let Some(response) = preflight::asterisk(&head.target) {
         return Ok(response.map(Inner::from));
@@ -273,11 +222,12 @@ pub(super) async fn forward(
     let permit = permit.into_part(|proxied| &proxied.proxy);
     exchange.received = Some(body.counter());
     let snapshot = Arc::clone(exchange.snapshot());
-    let told = exchange.told.clone();
+    let (told, shown) = (exchange.told.clone(), exchange.shown());
     let id = exchange.request_id.clone();
     let signed = assertion(&snapshot, &permit, gateway.clock())?;
     let ctx = Forward {
         assertion: signed.as_deref().map(|(name, value)| (name, value)),
+        client_certificate: shown.as_deref().map(Vec::as_slice),
         ..context(gateway, exchange, &snapshot, told.as_deref(), (&host, &id))
     };
     let bound = bound(gateway, exchange, route, &permit);
@@ -316,11 +266,22 @@ pub(super) async fn permit<'s, A>(
 }
 
 /// A connection serves the hosts of its certificates (RFC 9110 section 7.4): a client that reuses
-/// it for another host could otherwise pass the rules of that host's own listener (H6).
-fn served_by_certificate(exchange: &Exchange, authority: &Authority) -> Result<(), Reject> {
-    match &exchange.connection().tls {
-        Some(tls) if !tls.covers(authority.host()) => Err(Reject::Misdirected),
-        Some(_) | None => Ok(()),
+/// it for another host could otherwise pass the rules of that host's own listener (H6). And where
+/// clients must show certificates, what let the connection in must still do so: the policy, its
+/// roots or its lists may have changed since, or the certificate be over (H23).
+fn belongs_here(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    authority: &Authority,
+) -> Result<(), Reject> {
+    let tls = exchange.connection().tls.as_ref();
+    if tls.is_some_and(|tls| !tls.covers(authority.host())) {
+        return Err(Reject::Misdirected);
+    }
+    let certificate = tls.and_then(|tls| tls.client.as_ref());
+    match exchange.listener().admits(certificate, || gateway.clock().wall()) {
+        true => Ok(()),
+        false => Err(Reject::ClientCertificate),
     }
 }
 

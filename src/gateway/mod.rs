@@ -34,6 +34,7 @@ mod logout;
 mod metadata;
 mod origin;
 mod preflight;
+mod refused_head;
 mod reject;
 mod respond;
 mod state;

@@ -84,7 +84,7 @@ fn to_https(
     path: &str,
     query: Option<&str>,
 ) -> Result<Response<Bytes>, Reject> {
-    if !redirect.certificates.covers(host) {
+    if !redirect.tls.current().certificates.covers(host) {
         return Err(Reject::Misdirected);
     }
     let port = match redirect.port {
@@ -114,20 +114,25 @@ mod tests {
     use crate::http::Scheme;
     use crate::telemetry::metrics::Metrics;
     use crate::tls::certificate::{Certificate, Certificates, UnknownName};
+    use crate::tls::server::{Alpn, ServerTls};
+    use crate::tls::tickets::Tickets;
 
     /// A plain listener that redirects to port `port` of one with a certificate of `localhost`.
     fn listener(port: u16) -> ListenerPlan {
         let folder = tempfile::tempdir().unwrap();
         let files = Development::provide(folder.path(), &Clock::system()).unwrap();
-        let certificate = Certificate::load(&files.cert(), &files.key()).unwrap();
+        let certificate = Arc::new(Certificate::load(&files.cert(), &files.key()).unwrap());
         let certificates = Arc::new(Certificates::new(vec![certificate], UnknownName::Reject));
+        let tickets = Arc::new(Tickets::new().unwrap());
+        let tls = ServerTls::of_memory(certificates, &[Alpn::Http1], None, &tickets);
         ListenerPlan {
             name: Arc::from("http"),
             id: Metrics::new().listener("http"),
             scheme: Scheme::Http,
             public_port: 80,
-            redirect: Some(Redirect { port, certificates }),
-            certificates: None,
+            redirect: Some(Redirect { port, tls }),
+            tls: None,
+            asks_clients: None,
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Reject {
     Auth(Refusal),
     /// The declared length exceeds the route's `max_body`.
     BodyTooLarge,
+    /// The client's certificate is missing, or does not count (any more).
+    ClientCertificate,
     /// The principal may not do this.
     Denied(Denial),
     /// The folder has no answer.
@@ -69,6 +71,7 @@ impl Reject {
             Self::AddressNotAllowed => Reason::AddressNotAllowed,
             Self::Auth(refusal) => refusal.reason(),
             Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::ClientCertificate => Reason::Forbidden,
             Self::Denied(denial) => denial.reason(),
             Self::Files(refusal) => match refusal {
                 static_files::Refusal::Io(_) => Reason::Internal,
@@ -113,7 +116,7 @@ impl Reject {
     /// to come.
     pub(super) fn ends_connection(&self) -> bool {
         match self {
-            Self::BodyTooLarge | Self::Head(_) | Self::Internal => true,
+            Self::BodyTooLarge | Self::ClientCertificate | Self::Head(_) | Self::Internal => true,
             Self::Proxy(failure) => match failure {
                 proxy::Failure::BadRequest
                 | proxy::Failure::BodyTimedOut
@@ -150,6 +153,7 @@ impl Reject {
     pub fn detail(&self) -> Option<&'static str> {
         match self {
             Self::Auth(refusal) => Some(refusal.detail()),
+            Self::ClientCertificate => Some("client_certificate"),
             Self::Head(HeadError::BadRequest(detail)) => Some(detail),
             Self::RouteFull => Some("max_in_flight"),
             Self::WebSocketOff => Some("websocket_off"),

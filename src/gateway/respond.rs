@@ -68,6 +68,18 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         headers.insert(CONTENT_TYPE, content_type);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    say_why(headers, reject, status, asker);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
+    }
+    if grpc {
+        grpc::say(&mut response, reason, sentence(reason));
+    }
+    response
+}
+
+/// What a status obliges to: a challenge, the methods there are, when to come back.
+fn say_why(headers: &mut HeaderMap, reject: &Reject, status: StatusCode, asker: &Asker<'_>) {
     match reject {
         Reject::Auth(refusal) if status == StatusCode::UNAUTHORIZED => {
             headers.insert(WWW_AUTHENTICATE, invalid_token(asker, refusal.token_sent()));
@@ -99,6 +111,7 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         Reject::AddressNotAllowed
         | Reject::Auth(_)
         | Reject::BodyTooLarge
+        | Reject::ClientCertificate
         | Reject::Denied(_)
         | Reject::Files(_)
         | Reject::Head(_)
@@ -111,13 +124,6 @@ pub(super) fn respond(reject: &Reject, asker: &Asker<'_>) -> Response<Bytes> {
         | Reject::RouteFull
         | Reject::WebSocketOff => {}
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
-    }
-    if grpc {
-        grpc::say(&mut response, reason, sentence(reason));
-    }
-    response
 }
 
 /// Retry-After (RFC 9110 section 10.2.3), and the fields of draft-ietf-httpapi-ratelimit-headers:
@@ -198,7 +204,7 @@ fn body(reason: Reason, status: StatusCode, asker: &Asker<'_>) -> (Option<Header
         ),
         ErrorFormat::Auto | ErrorFormat::Problem => (
             Some(HeaderValue::from_static("application/problem+json")),
-            problem(reason, status, asker.request_id).into(),
+            problem(reason, status, sentence(reason), asker.request_id).into(),
         ),
     }
 }
@@ -214,12 +220,17 @@ fn wants_html(accept: Option<&str>) -> bool {
 }
 
 /// RFC 9457 section 3, with the reason as `code`.
-fn problem(reason: Reason, status: StatusCode, request_id: &str) -> Vec<u8> {
+pub(super) fn problem(
+    reason: Reason,
+    status: StatusCode,
+    sentence: &str,
+    request_id: &str,
+) -> Vec<u8> {
     json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("Error"),
         "status": status.as_u16(),
-        "detail": sentence(reason),
+        "detail": sentence,
         "code": reason.as_str(),
         "request_id": request_id,
     })

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use parking_lot::Mutex;
 
 use super::exchange::Body;
-use super::handle;
+use super::{handle, refused_head};
 use crate::auth::LocalCache;
 use crate::clock::Clock;
 use crate::proxy::Pools;
@@ -138,7 +139,7 @@ impl Handler for Gateway {
         handle::handle(self, connection, request).await
     }
 
-    fn refused_head(&self, connection: &Arc<ConnectionInfo>, refused: RefusedHead) {
-        handle::refused_head(self, connection, &refused);
+    fn refused_head(&self, connection: &Arc<ConnectionInfo>, refused: RefusedHead) -> Bytes {
+        refused_head::refuse(self, connection, &refused)
     }
 }

@@ -64,15 +64,15 @@ pub(super) async fn open(
     let client = parts.extensions.remove::<OnUpgrade>().ok_or(Reject::Internal)?;
     let revocations = exchange.snapshot().revocations();
     let ends = route.streams;
-    let bound = ends.upgrades.then(|| Bound::of(&permit, ends, revocations, gateway.clock()));
-    let bound = bound.flatten();
+    let bound = || Bound::of(&permit, ends, revocations, gateway.clock());
+    let bound = ends.upgrades.then(bound).flatten();
     exchange.received = Some(body.counter());
-    let snapshot = Arc::clone(exchange.snapshot());
-    let id = exchange.request_id.clone();
-    let told = exchange.told.clone();
+    let (snapshot, id) = (Arc::clone(exchange.snapshot()), exchange.request_id.clone());
+    let (told, shown) = (exchange.told.clone(), exchange.shown());
     let signed = assertion(&snapshot, &permit, gateway.clock())?;
     let ctx = Forward {
         assertion: signed.as_deref().map(|(name, value)| (name, value)),
+        client_certificate: shown.as_deref().map(Vec::as_slice),
         ..context(gateway, exchange, &snapshot, told.as_deref(), (&host, &id))
     };
     let trace = exchange.forwarded.insert(Trace::default());

@@ -19,6 +19,7 @@ pub mod headers;
 pub mod hop_by_hop;
 pub mod networks;
 pub mod path;
+pub mod proxy_protocol;
 pub mod readings;
 pub mod status;
 pub mod trace;

@@ -76,6 +76,9 @@ pub struct Forward<'a> {
     pub request_id: (&'a HeaderName, &'a HeaderValue),
     /// What the application is told about the principal under our signature.
     pub assertion: Option<(&'a HeaderName, &'a HeaderValue)>,
+    /// What the application is told of the client's certificate; a client's own lines of these
+    /// names were removed.
+    pub client_certificate: Option<&'a [(HeaderName, HeaderValue)]>,
     /// For the time to the first byte.
     pub clock: &'a Clock,
 }

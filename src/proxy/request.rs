@@ -121,6 +121,9 @@ fn write_head(
     for (name, value) in identity {
         write_line(&mut head, name, value);
     }
+    for (name, value) in ctx.client_certificate.unwrap_or_default() {
+        write_line(&mut head, name, value);
+    }
     if let Some((name, value)) = ctx.assertion {
         write_line(&mut head, name, value);
     }

@@ -6,7 +6,7 @@
 //! socket resets those.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -203,7 +203,7 @@ impl Accepting {
     async fn admit(&self, stream: AcceptedStream, peer: Peer) {
         loop {
             let freed = self.connections.freed();
-            match self.connections.admit(peer.ip()) {
+            match self.connections.admit(self.counted(peer)) {
                 Ok(permit) => return self.hand_over(stream, peer, permit).await,
                 Err(Refusal::Address) => return,
                 Err(Refusal::Full) if self.drain.is_started() => return,
@@ -230,9 +230,15 @@ impl Accepting {
     }
 
     fn admit_now(&self, stream: AcceptedStream, peer: Peer) {
-        if let Ok(permit) = self.connections.admit(peer.ip()) {
+        if let Ok(permit) = self.connections.admit(self.counted(peer)) {
             let _dropped = self.offer(self.accepted(stream, peer, permit)).is_err();
         }
+    }
+
+    /// The address that a connection is counted for; a balancer's are those of its clients, whom
+    /// nobody knows yet.
+    fn counted(&self, peer: Peer) -> Option<IpAddr> {
+        peer.ip().filter(|address| !self.state.load().proxies.contains(*address))
     }
 
     fn accepted(&self, stream: AcceptedStream, peer: Peer, permit: Permit) -> Accepted {

@@ -78,16 +78,8 @@ impl Connections {
         }
         // From here on the permit gives back whatever was counted.
         let mut permit = Permit { connections: Arc::clone(self), address: None, worker: None };
-        if let Some(address) = address.map(network) {
-            let limit = self.max_per_address.load(Ordering::Relaxed);
-            let mut by_address = self.by_address.lock();
-            let count = by_address.entry(address).or_insert(0);
-            if limit > 0 && *count >= limit {
-                drop(by_address);
-                return Err(Refusal::Address);
-            }
-            *count += 1;
-            permit.address = Some(address);
+        if address.is_some_and(|address| !permit.count_for(address)) {
+            return Err(Refusal::Address);
         }
         Ok(permit)
     }
@@ -141,6 +133,20 @@ impl Permit {
         if let Some(before) = self.worker.replace(Arc::clone(worker)) {
             before.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts the connection as one of this address's; false if that has enough.
+    pub(super) fn count_for(&mut self, address: IpAddr) -> bool {
+        let address = network(address);
+        let limit = self.connections.max_per_address.load(Ordering::Relaxed);
+        let mut by_address = self.connections.by_address.lock();
+        let count = by_address.entry(address).or_insert(0);
+        if limit > 0 && *count >= limit {
+            return false;
+        }
+        *count += 1;
+        self.address = Some(address);
+        true
     }
 
     pub(super) fn connections(&self) -> &Arc<Connections> {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::StatusCode;
+use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::LazyConfigAcceptor;
@@ -19,13 +19,14 @@ use tokio_rustls::server::TlsStream;
 use super::acceptor::{Accepted, AcceptedStream};
 use super::activity::{Activity, Limits};
 use super::drain::Drain;
-use super::handler::{Handler, RefusedHead, Shared, service};
+use super::handler::{Handler, Refusal, RefusedHead, Shared, service};
 use super::io::{Io, Transport};
 use super::listener::{ListenerState, Settings};
-use super::{http1, http2};
+use super::{http1, http2, peer};
 use crate::telemetry::labels::{ConnectionState, HandshakeResult};
-use crate::tls::certificate::Certificates;
-use crate::tls::server::{Alpn, ServerTls};
+use crate::tls::certificate::{CertificateFault, Certificates};
+use crate::tls::client_auth::ClientCertificate;
+use crate::tls::server::{Alpn, Current};
 
 /// Serves one connection until it is closed. To be spawned on a worker's own runtime.
 pub async fn serve<H: Handler>(accepted: Accepted, handler: H) {
@@ -45,19 +46,13 @@ pub async fn serve<H: Handler>(accepted: Accepted, handler: H) {
     };
     let mut gauge = state.metrics.listener_connection(state.id, ConnectionState::Handshake);
     // Boxed, since it needs ten times the room of what comes after it.
-    let Some(greeted) = Box::pin(greet(transport, &state)).await else { return };
+    let opening = open(transport, peer, &state, &activity, &handler);
+    let Some((io, info)) = Box::pin(opening).await else { return };
     gauge.set(ConnectionState::Active);
     activity.greeted();
-    let info = Arc::new(ConnectionInfo {
-        listener: state.listener,
-        peer,
-        tls: greeted.tls,
-        protocol: greeted.protocol,
-        activity: Arc::clone(&activity),
-    });
     let shared = Arc::new(Shared { handler, info });
     let life = Life { activity, connections, drain, limits: state.settings.limits() };
-    let (io, settings) = (greeted.io, &state.settings);
+    let settings = &state.settings;
     match shared.info.protocol {
         Protocol::Http1 => http1::serve(io, &shared, settings, life, gauge).await,
         Protocol::Http2 => {
@@ -164,6 +159,8 @@ pub struct TlsInfo {
     pub version: &'static str,
     /// The host name that the client asked for, lower-case.
     pub sni: Option<Box<str>>,
+    /// What the client showed of itself.
+    pub client: Option<ClientCertificate>,
     certificates: Arc<Certificates>,
 }
 
@@ -171,9 +168,10 @@ impl TlsInfo {
     pub(super) fn new(
         version: &'static str,
         sni: Option<Box<str>>,
+        client: Option<ClientCertificate>,
         certificates: Arc<Certificates>,
     ) -> Self {
-        Self { version, sni, certificates }
+        Self { version, sni, client, certificates }
     }
 
     /// Whether a request for this host (no port) may come over this connection: the host is the
@@ -188,49 +186,110 @@ impl TlsInfo {
 
 // === the handshake ===
 
+/// Everything before HTTP; `None`: the connection is over.
+async fn open<H: Handler>(
+    mut transport: Transport,
+    peer: Peer,
+    state: &ListenerState,
+    activity: &Arc<Activity>,
+    handler: &H,
+) -> Option<(Io, Arc<ConnectionInfo>)> {
+    let peer = if state.proxies.contains_peer(peer.ip()) {
+        peer::named(&mut transport, peer, state).await?
+    } else {
+        peer
+    };
+    let info = |tls, protocol| {
+        let (listener, activity) = (state.listener, Arc::clone(activity));
+        Arc::new(ConnectionInfo { listener, peer, tls, protocol, activity })
+    };
+    match greet(transport, state).await {
+        Greeting::Done(greeted) => Some((greeted.io, info(greeted.tls, greeted.protocol))),
+        Greeting::Over => None,
+        Greeting::PlainText(io) => {
+            refuse_plain_text(handler, &info(None, Protocol::Http1), io).await;
+            None
+        }
+    }
+}
+
+enum Greeting {
+    Done(Greeted),
+    Over,
+    /// HTTP without TLS, where TLS is spoken.
+    PlainText(Io),
+}
+
 struct Greeted {
     io: Io,
     tls: Option<TlsInfo>,
     protocol: Protocol,
 }
 
-async fn greet(transport: Transport, state: &ListenerState) -> Option<Greeted> {
+async fn greet(transport: Transport, state: &ListenerState) -> Greeting {
     let Some(tls) = &state.tls else {
-        return Some(Greeted { io: Io::plain(transport), tls: None, protocol: Protocol::Http1 });
+        let io = Io::plain(transport);
+        return Greeting::Done(Greeted { io, tls: None, protocol: Protocol::Http1 });
     };
-    let handshake = shake_hands(transport, tls);
+    let tls = tls.current();
+    let handshake = shake_hands(transport, &tls);
     let outcome = tokio::time::timeout(state.settings.handshake_timeout, handshake).await;
     let count = |version, result| state.metrics.tls_handshake(state.id, version, result);
+    let failed = |error: io::Error| {
+        tracing::debug!(%error, "TLS handshake failed");
+        count("-", HandshakeResult::Failed);
+    };
     match outcome {
-        Ok(Ok(stream)) => {
-            let (info, protocol) = agreed(&stream, tls);
-            count(info.version, HandshakeResult::Ok);
-            Some(Greeted { io: Io::tls(stream), tls: Some(info), protocol })
+        Ok(Ok(Shaken::Hands(stream))) => match agreed(&stream, &tls) {
+            Ok((info, protocol)) => {
+                count(info.version, HandshakeResult::Ok);
+                Greeting::Done(Greeted { io: Io::tls(*stream), tls: Some(info), protocol })
+            }
+            Err(fault) => {
+                failed(io::Error::new(io::ErrorKind::InvalidData, fault));
+                Greeting::Over
+            }
+        },
+        Ok(Ok(Shaken::PlainText(transport))) => {
+            count("-", HandshakeResult::Failed);
+            Greeting::PlainText(Io::plain(transport))
         }
         Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            count("-", HandshakeResult::Failed);
-            None
+            failed(error);
+            Greeting::Over
         }
         Err(_elapsed) => {
             count("-", HandshakeResult::TimedOut);
-            None
+            Greeting::Over
         }
     }
 }
 
-async fn shake_hands(transport: Transport, tls: &ServerTls) -> io::Result<TlsStream<Transport>> {
+enum Shaken {
+    Hands(Box<TlsStream<Transport>>),
+    PlainText(Transport),
+}
+
+async fn shake_hands(transport: Transport, tls: &Current) -> io::Result<Shaken> {
+    // Of a method's name, no record of TLS begins so: its client deserves an answer that it reads.
+    if transport.first_byte().await?.is_some_and(|byte| byte.is_ascii_uppercase()) {
+        return Ok(Shaken::PlainText(transport));
+    }
     let mut start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), transport).await?;
-    if !tls.certificates().serves(start.client_hello().server_name()) {
+    if !tls.certificates.serves(start.client_hello().server_name()) {
         // rustls would say `access_denied`, which tells the operator of the client nothing.
         start.io.write_all(UNRECOGNIZED_NAME).await?;
         start.io.shutdown().await?;
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no certificate for this name"));
     }
-    start.into_stream(Arc::clone(tls.config())).await
+    let stream = start.into_stream(Arc::clone(&tls.config)).await?;
+    Ok(Shaken::Hands(Box::new(stream)))
 }
 
-fn agreed(stream: &TlsStream<Transport>, tls: &ServerTls) -> (TlsInfo, Protocol) {
+fn agreed(
+    stream: &TlsStream<Transport>,
+    tls: &Current,
+) -> Result<(TlsInfo, Protocol), CertificateFault> {
     let (_, session) = stream.get_ref();
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
@@ -243,7 +302,12 @@ fn agreed(stream: &TlsStream<Transport>, tls: &ServerTls) -> (TlsInfo, Protocol)
         Protocol::Http1
     };
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
-    (TlsInfo::new(version, sni, Arc::clone(tls.certificates())), protocol)
+    // A resumed session has what its ticket held, which nobody has verified since.
+    let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    let verified = tls.client_auth.as_deref().filter(|_| !resumed);
+    let client = session.peer_certificates().map(|chain| ClientCertificate::new(chain, verified));
+    let certificates = Arc::clone(&tls.certificates);
+    Ok((TlsInfo::new(version, sni, client.transpose()?, certificates), protocol))
 }
 
 /// A fatal alert (RFC 8446, section 6.2), as a record before any keys exist.
@@ -262,45 +326,55 @@ pub(super) async fn refused_by_hyper<H: Handler>(
     }
     if error.is_parse_version_h2() {
         // The one error that hyper leaves unanswered: HTTP/2 where it was not agreed on.
-        let _gone = answer(io, NOT_HTTP1).await.is_err();
+        let body = refused(shared, Refusal::Http2);
+        let _gone = answer(io, "400 Bad Request", &body).await.is_err();
+        return;
     }
     // Hyper's 414 needs a target of 64 KiB; unless heads may be that long, it is a 431 before.
-    let status = if error.is_parse_too_large() {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-    } else {
-        StatusCode::BAD_REQUEST
-    };
-    refused(shared, status);
+    // It has answered by now, without a body: its bytes left with whatever was queued before them.
+    let too_long = error.is_parse_too_large();
+    let _unsent = refused(shared, if too_long { Refusal::TooLong } else { Refusal::Malformed });
 }
 
-/// Answers a head that did not end in time.
-pub(super) async fn refuse_slow<H: Handler>(shared: &Shared<H>, mut io: Io) {
-    refused(shared, StatusCode::REQUEST_TIMEOUT);
-    if answer(&mut io, TOO_SLOW).await.is_ok() {
+/// Answers HTTP that came without TLS: whoever reads it has forgotten an `s`.
+async fn refuse_plain_text<H: Handler>(handler: &H, info: &Arc<ConnectionInfo>, mut io: Io) {
+    let refused = RefusedHead { refusal: Refusal::PlainText, elapsed: Duration::ZERO };
+    let body = handler.refused_head(info, refused);
+    if answer(&mut io, "400 Bad Request", &body).await.is_ok() {
         io.linger().await;
     }
 }
 
-async fn answer(io: &mut Io, bytes: &[u8]) -> io::Result<()> {
+/// Answers a head that did not end in time.
+pub(super) async fn refuse_slow<H: Handler>(shared: &Shared<H>, mut io: Io) {
+    let body = refused(shared, Refusal::TooSlow);
+    if answer(&mut io, "408 Request Timeout", &body).await.is_ok() {
+        io.linger().await;
+    }
+}
+
+/// The last thing that is said on the connection; the body is a problem's (RFC 9457).
+async fn answer(io: &mut Io, status: &str, body: &[u8]) -> io::Result<()> {
+    let length = body.len();
+    let mut bytes = format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/problem+json\r\n\
+         cache-control: no-store\r\ncontent-length: {length}\r\n\r\n"
+    )
+    .into_bytes();
+    bytes.extend_from_slice(body);
     let written = async {
-        io.write_all(bytes).await?;
+        io.write_all(&bytes).await?;
         io.flush().await
     };
     tokio::time::timeout(ANSWER_WITHIN, written).await?
 }
 
-fn refused<H: Handler>(shared: &Shared<H>, status: StatusCode) {
+fn refused<H: Handler>(shared: &Shared<H>, refusal: Refusal) -> Bytes {
     let elapsed = shared.info.activity.head_age();
-    shared.handler.refused_head(&shared.info, RefusedHead { status: status.as_u16(), elapsed });
+    shared.handler.refused_head(&shared.info, RefusedHead { refusal, elapsed })
 }
 
-const TOO_SLOW: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-const NOT_HTTP1: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-/// For the few bytes of a 408 to a client that may not read at all.
+/// For the few bytes of an answer to a client that may not read at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 // === hyper's side ===

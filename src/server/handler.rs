@@ -34,18 +34,34 @@ pub trait Handler: Clone + Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// A request's head was refused before it was one: malformed or too long (hyper has answered),
-    /// or not complete in time (we have). For the record that every answer gets.
-    fn refused_head(&self, connection: &Arc<ConnectionInfo>, refused: RefusedHead);
+    /// A request's head was refused before it was one. For the record that every answer gets;
+    /// returns the body of the answer, a problem (RFC 9457). Where hyper has answered already
+    /// ([`Refusal::Malformed`], [`Refusal::TooLong`]) nobody reads it.
+    fn refused_head(&self, connection: &Arc<ConnectionInfo>, refused: RefusedHead) -> Bytes;
 }
 
 /// A head that never became a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusedHead {
-    /// 400, 408 or 431.
-    pub status: u16,
+    /// What was wrong with it.
+    pub refusal: Refusal,
     /// From its first byte to its refusal.
     pub elapsed: Duration,
+}
+
+/// What keeps a head from being a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// HTTP/2 where it was not agreed on.
+    Http2,
+    /// No head of HTTP/1.
+    Malformed,
+    /// HTTP on a port that speaks TLS.
+    PlainText,
+    /// Longer than it may be.
+    TooLong,
+    /// Not complete in time.
+    TooSlow,
 }
 
 /// What one connection's exchanges share.

@@ -5,6 +5,7 @@
 //! begun is seen here, above TLS, where bytes are HTTP.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,7 +25,7 @@ use super::admission::Permit;
 pub(super) struct Transport {
     socket: Socket,
     activity: Arc<Activity>,
-    _permit: Permit,
+    permit: Permit,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Transport {
         permit: Permit,
     ) -> io::Result<Self> {
         let socket = Socket::Tcp(TcpStream::from_std(stream)?);
-        Ok(Self { socket, activity, _permit: permit })
+        Ok(Self { socket, activity, permit })
     }
 
     pub(super) fn unix(
@@ -49,7 +50,25 @@ impl Transport {
         permit: Permit,
     ) -> io::Result<Self> {
         let socket = Socket::Unix(UnixStream::from_std(stream)?);
-        Ok(Self { socket, activity, _permit: permit })
+        Ok(Self { socket, activity, permit })
+    }
+
+    /// The first byte that waits to be read; `None` at the end, and on a unix socket, where nobody
+    /// can look without taking.
+    pub(super) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        match &self.socket {
+            Socket::Tcp(stream) => {
+                let mut byte = [0];
+                let seen = stream.peek(&mut byte).await?;
+                Ok(byte.first().copied().filter(|_| seen > 0))
+            }
+            Socket::Unix(_) => Ok(None),
+        }
+    }
+
+    /// Counts the connection as this address's, too; false if it has enough.
+    pub(super) fn count_for(&mut self, address: IpAddr) -> bool {
+        self.permit.count_for(address)
     }
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http::Networks;
 use crate::telemetry::ids::ListenerId;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::server::ServerTls;
@@ -18,6 +19,8 @@ pub struct ListenerState {
     pub metrics: Arc<Metrics>,
     /// Absent on a plain listener, which speaks HTTP/1 only.
     pub tls: Option<ServerTls>,
+    /// The peers whose connections begin with a PROXY protocol header.
+    pub proxies: Networks,
     /// Deadlines and sizes.
     pub settings: Settings,
 }
@@ -25,7 +28,7 @@ pub struct ListenerState {
 /// The deadlines and sizes of `[server]` that concern a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// From the first byte of a TLS connection to the end of its handshake.
+    /// For a PROXY protocol header, and again for a TLS handshake.
     pub handshake_timeout: Duration,
     /// From the first byte of a request's head to its last.
     pub header_timeout: Duration,

@@ -20,12 +20,13 @@ mod http2;
 mod io;
 mod listen;
 mod listener;
+mod peer;
 #[cfg(test)]
 mod tests;
 
 pub use acceptor::{Accepted, Acceptor, WorkerHandle};
 pub use admission::Connections;
 pub use connection::{BodyEnd, ConnectionInfo, InUse, Peer, Protocol, TlsInfo, serve};
-pub use handler::{Handler, RefusedHead};
+pub use handler::{Handler, Refusal, RefusedHead};
 pub use listen::{Bound, ListenAddress, SocketFile, StdSocket, bind};
 pub use listener::{ListenerState, MaxHeaders, Settings};

@@ -89,7 +89,15 @@ fn key_files(compiling: &mut Compiling<'_>) {
 
 /// Whoever is trusted chooses the address that is logged, limited and let in.
 fn trusted_everybody(compiling: &mut Compiling<'_>) {
-    for trusted in &compiling.config.server.trusted_proxies {
+    let config = compiling.config;
+    let listeners = config.listeners.iter();
+    let believed = listeners.flat_map(|listener| {
+        let path = format!("listener.{}.proxy_protocol", listener.name.value);
+        listener.proxy_protocol.iter().map(move |trusted| (path.clone(), trusted))
+    });
+    let trusted = config.server.trusted_proxies.iter();
+    let trusted = trusted.map(|trusted| ("server.trusted_proxies".to_owned(), trusted));
+    for (path, trusted) in trusted.chain(believed) {
         if let PeerNetwork::Network(network) = trusted.value
             && network.prefix_len() == 0
         {
@@ -97,11 +105,7 @@ fn trusted_everybody(compiling: &mut Compiling<'_>) {
                 trusted.span.clone(),
                 format!("`{network}` lets every client say which address it has"),
             );
-            compiling.report(
-                problem
-                    .hint("name the networks of your own proxies")
-                    .path("server.trusted_proxies"),
-            );
+            compiling.report(problem.hint("name the networks of your own proxies").path(path));
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Listeners: certificates, redirects, and the slots that outlive a reload.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::compile::Compiling;
 use super::plan::{ListenerPlan, Redirect};
-use crate::config::{self, Diagnostic, Listener, ListenerTls, Protocol};
-use crate::http::Scheme;
+use crate::config::{self, ClientAuthMode, Diagnostic, Listener, ListenerTls, Protocol};
+use crate::http::{Networks, Scheme};
 use crate::server::ListenAddress;
-use crate::tls::certificate::{Certificate, Certificates, UnknownName};
-use crate::tls::server::{Alpn, MinVersion, ServerTls};
+use crate::tls::certificate::{Certificate, CertificateError, Certificates, UnknownName};
+use crate::tls::client_auth::{ClientAuth, ClientFiles, Demand};
+use crate::tls::server::{Alpn, Files, MinVersion, Offer, ServerTls};
 
 /// What the server needs of a listener: where it listens, and what it speaks there.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct ListenerSpec {
     pub address: ListenAddress,
     /// Its certificates and protocols; `None` for plain HTTP.
     pub tls: Option<ServerTls>,
+    /// The peers whose connections begin with a PROXY protocol header.
+    pub proxies: Networks,
     /// Where `address` stands in the file, for a bind that fails.
     pub span: std::ops::Range<usize>,
 }
@@ -54,19 +58,19 @@ pub(super) fn compile(compiling: &mut Compiling<'_>) -> Listeners {
     let mut plans: Vec<_> =
         compiling.previous.map(|snapshot| snapshot.listeners.clone()).unwrap_or_default();
     let mut specs = Vec::new();
-    let mut certificates: HashMap<&str, Arc<Certificates>> = HashMap::new();
+    let mut tls: HashMap<&str, ServerTls> = HashMap::new();
     for listener in &config.listeners {
-        if let Some(tls) = &listener.tls
-            && let Some(loaded) = load(compiling, listener, tls)
+        if let Some(settings) = &listener.tls
+            && let Some(loaded) = server_tls(compiling, listener, settings)
         {
-            certificates.insert(&listener.name.value, loaded);
+            tls.insert(&listener.name.value, loaded);
         }
     }
     for listener in &config.listeners {
         let Some(slot) = compiling.listener_slot(&listener.name.value) else { continue };
         redirects_to_tls(compiling, listener);
-        let own = certificates.get(listener.name.value.as_str()).cloned();
-        let plan = Arc::new(plan(compiling, listener, own.clone(), &certificates));
+        let own = tls.get(listener.name.value.as_str()).cloned();
+        let plan = Arc::new(plan(compiling, listener, own.clone(), &tls));
         if slot < plans.len() {
             if let Some(place) = plans.get_mut(slot) {
                 *place = plan;
@@ -74,11 +78,11 @@ pub(super) fn compile(compiling: &mut Compiling<'_>) -> Listeners {
         } else {
             plans.push(plan);
         }
-        let tls = own.and_then(|own| server_tls(compiling, listener, own));
         specs.push(ListenerSpec {
             slot,
             address: address(&listener.address.value),
-            tls,
+            tls: own,
+            proxies: networks(&listener.proxy_protocol),
             span: listener.address.span.clone(),
         });
     }
@@ -103,13 +107,13 @@ fn redirects_to_tls(compiling: &mut Compiling<'_>, listener: &Listener) {
 fn plan(
     compiling: &Compiling<'_>,
     listener: &Listener,
-    own: Option<Arc<Certificates>>,
-    certificates: &HashMap<&str, Arc<Certificates>>,
+    own: Option<ServerTls>,
+    tls: &HashMap<&str, ServerTls>,
 ) -> ListenerPlan {
     let redirect = listener.redirect_to.as_ref().and_then(|to| {
         let target = compiling.config.listeners.iter().find(|one| one.name.value == to.value)?;
-        let certificates = certificates.get(to.value.as_str())?;
-        Some(Redirect { port: public_port(target), certificates: Arc::clone(certificates) })
+        let tls = tls.get(to.value.as_str())?;
+        Some(Redirect { port: public_port(target), tls: tls.clone() })
     });
     ListenerPlan {
         name: Arc::from(listener.name.value.as_str()),
@@ -117,7 +121,8 @@ fn plan(
         scheme: if listener.tls.is_some() { Scheme::Https } else { Scheme::Http },
         public_port: public_port(listener),
         redirect,
-        certificates: own,
+        asks_clients: own.clone().filter(|own| own.current().client_auth.is_some()),
+        tls: own,
     }
 }
 
@@ -138,9 +143,65 @@ fn address(address: &config::Address) -> ListenAddress {
     }
 }
 
+/// Networks of peers as the file lists them.
+pub(super) fn networks(listed: &[config::Spanned<config::PeerNetwork>]) -> Networks {
+    let networks = listed.iter().filter_map(|one| match one.value {
+        config::PeerNetwork::Network(network) => Some(network),
+        config::PeerNetwork::Unix => None,
+    });
+    Networks::new(networks, listed.iter().any(|one| one.value == config::PeerNetwork::Unix))
+}
+
 // === TLS ===
 
-fn load(
+fn server_tls(
+    compiling: &mut Compiling<'_>,
+    listener: &Listener,
+    settings: &ListenerTls,
+) -> Option<ServerTls> {
+    let certificates = certificates(compiling, listener, settings);
+    // Before giving up, so that all problems are told at once.
+    let clients = client_files(settings);
+    let client_auth = match &clients {
+        Some(files) => Some(client_auth(compiling, listener, settings, files)?),
+        None => None,
+    };
+    let pairs = settings.certificates.iter();
+    let pairs = pairs.map(|pair| (pair.cert.value.clone(), pair.key.value.clone())).collect();
+    let files = Files { pairs, clients };
+    let made =
+        ServerTls::new(offer(compiling, listener, settings), files, certificates?, client_auth);
+    match made {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            compiling.report(
+                Diagnostic::error(settings.span.clone(), error.to_string())
+                    .path(format!("listener.{}.tls", listener.name.value)),
+            );
+            None
+        }
+    }
+}
+
+fn offer(compiling: &Compiling<'_>, listener: &Listener, settings: &ListenerTls) -> Offer {
+    let min_version = match settings.min_version {
+        config::TlsVersion::V1_2 => MinVersion::Tls12,
+        config::TlsVersion::V1_3 => MinVersion::Tls13,
+    };
+    let protocols = match &listener.protocols {
+        None => vec![Alpn::H2, Alpn::Http1],
+        Some(protocols) => protocols
+            .iter()
+            .map(|protocol| match protocol {
+                Protocol::H2 => Alpn::H2,
+                Protocol::Http1 => Alpn::Http1,
+            })
+            .collect(),
+    };
+    Offer { min_version, protocols, tickets: Arc::clone(&compiling.surroundings.tickets) }
+}
+
+fn certificates(
     compiling: &mut Compiling<'_>,
     listener: &Listener,
     tls: &ListenerTls,
@@ -153,20 +214,13 @@ fn load(
                 let metrics = &compiling.surroundings.metrics;
                 metrics.certificate_not_after(&name, certificate.not_after());
                 compiling.expiry(pair, certificate.not_after());
-                entries.push(certificate);
+                entries.push(Arc::new(certificate));
             }
             Err(error) => {
-                if compiling.previous.is_some() {
-                    compiling.surroundings.metrics.certificate_reload_failed();
-                }
                 let at = if error.path == pair.key.value { &pair.key } else { &pair.cert };
-                let message = format!("{}: {}", compiling.shown(at), error.fault);
                 let path = format!("listener.{}.tls.certificates", listener.name.value);
-                compiling.report(
-                    Diagnostic::error(at.span.clone(), message)
-                        .path(path)
-                        .hint("`portcullis init` writes a development certificate into certs/"),
-                );
+                let hint = "`portcullis init` writes a development certificate into certs/";
+                unusable(compiling, at, &error, path, hint);
             }
         }
     }
@@ -177,35 +231,62 @@ fn load(
     (entries.len() == tls.certificates.len()).then(|| Arc::new(Certificates::new(entries, unknown)))
 }
 
-fn server_tls(
+/// Where the policy about clients' certificates is read from; `None` if nobody is asked.
+fn client_files(tls: &ListenerTls) -> Option<ClientFiles> {
+    let auth = tls.client_auth.as_ref()?;
+    let demand = match auth.mode.as_ref()?.value {
+        ClientAuthMode::Off => return None,
+        ClientAuthMode::Request => Demand::Request,
+        ClientAuthMode::Require => Demand::Require,
+    };
+    let crls = auth.crl.iter().map(|list| list.value.clone()).collect();
+    Some(ClientFiles { demand, ca: auth.ca.as_ref()?.value.clone(), crls })
+}
+
+fn client_auth(
     compiling: &mut Compiling<'_>,
     listener: &Listener,
-    certificates: Arc<Certificates>,
-) -> Option<ServerTls> {
-    let tls = listener.tls.as_ref()?;
-    let min_version = match tls.min_version {
-        config::TlsVersion::V1_2 => MinVersion::Tls12,
-        config::TlsVersion::V1_3 => MinVersion::Tls13,
-    };
-    let protocols: Vec<_> = match &listener.protocols {
-        None => vec![Alpn::H2, Alpn::Http1],
-        Some(protocols) => protocols
-            .iter()
-            .map(|protocol| match protocol {
-                Protocol::H2 => Alpn::H2,
-                Protocol::Http1 => Alpn::Http1,
-            })
-            .collect(),
-    };
-    let tickets = &compiling.surroundings.tickets;
-    match ServerTls::new(certificates, min_version, &protocols, tickets) {
-        Ok(tls) => Some(tls),
+    tls: &ListenerTls,
+    files: &ClientFiles,
+) -> Option<Arc<ClientAuth>> {
+    let auth = tls.client_auth.as_ref()?;
+    match ClientAuth::load(files) {
+        Ok(loaded) => {
+            for list in &auth.crl {
+                if loaded.is_overdue(&list.value, compiling.surroundings.clock.wall()) {
+                    let message = "the list is overdue: every certificate of its issuer is refused";
+                    compiling.report(
+                        Diagnostic::warning(list.span.clone(), message)
+                            .hint("put the authority's newest list there"),
+                    );
+                }
+            }
+            Some(Arc::new(loaded))
+        }
         Err(error) => {
-            compiling.report(
-                Diagnostic::error(tls.span.clone(), error.to_string())
-                    .path(format!("listener.{}.tls", listener.name.value)),
-            );
+            let list = auth.crl.iter().find(|list| list.value == error.path);
+            let at = list.or(auth.ca.as_ref())?;
+            let (path, hint) = match list {
+                Some(_) => ("crl", "PEM or DER, as the authority publishes it"),
+                None => ("ca", "PEM, with the roots that sign your clients' certificates"),
+            };
+            let path = format!("listener.{}.tls.client_auth.{path}", listener.name.value);
+            unusable(compiling, at, &error, path, hint);
             None
         }
     }
+}
+
+fn unusable(
+    compiling: &mut Compiling<'_>,
+    at: &config::Spanned<PathBuf>,
+    error: &CertificateError,
+    path: String,
+    hint: &str,
+) {
+    if compiling.previous.is_some() {
+        compiling.surroundings.metrics.certificate_reload_failed();
+    }
+    let message = format!("{}: {}", compiling.shown(at), error.fault);
+    compiling.report(Diagnostic::error(at.span.clone(), message).path(path).hint(hint));
 }

@@ -12,13 +12,15 @@ use hyper::StatusCode;
 use hyper::header::HeaderName;
 
 use crate::auth::{ClaimPath, Guarded, IssuerSet, Policy};
+use crate::clock::UnixTime;
 use crate::http::{Coding, Cors, Networks, ResponseEdits, Scheme};
 use crate::limit::{Concurrency, Limiter};
 use crate::proxy::Proxy;
 use crate::route::{PathPattern, Rewrite, Table};
 use crate::static_files::Files;
 use crate::telemetry::ids::{ListenerId, RouteId, UpstreamId};
-use crate::tls::certificate::Certificates;
+use crate::tls::client_auth::ClientCertificate;
+use crate::tls::server::ServerTls;
 
 /// A compiled route.
 #[derive(Debug)]
@@ -275,10 +277,22 @@ pub struct ListenerPlan {
     /// Where everything but ACME and the routes that name this listener is sent.
     pub redirect: Option<Redirect>,
     /// The certificates it serves; a host that none covers is refused (421).
-    pub certificates: Option<Arc<Certificates>>,
+    pub tls: Option<ServerTls>,
+    /// The same, if it asks clients for certificates.
+    pub asks_clients: Option<ServerTls>,
 }
 
 impl ListenerPlan {
+    /// Whether a request may come over a connection whose client showed this certificate, or none.
+    pub fn admits(
+        &self,
+        certificate: Option<&ClientCertificate>,
+        now: impl FnOnce() -> UnixTime,
+    ) -> bool {
+        let policy = self.asks_clients.as_ref().and_then(ServerTls::client_auth);
+        policy.is_none_or(|policy| policy.admits(certificate, now()).is_ok())
+    }
+
     /// Where a request for `path`, in canonical form, is sent unless a route names this listener;
     /// ACME's HTTP-01 challenge is fetched over plain HTTP (RFC 8555 section 8.3).
     pub fn redirect(&self, path: &str) -> Option<&Redirect> {
@@ -291,6 +305,6 @@ impl ListenerPlan {
 pub struct Redirect {
     /// The public port of the TLS listener.
     pub port: u16,
-    /// Its certificates: only the hosts they cover are redirected.
-    pub certificates: Arc<Certificates>,
+    /// Only the hosts that its certificates cover are redirected.
+    pub tls: ServerTls,
 }

@@ -6,9 +6,9 @@ use hyper::header::HeaderName;
 
 use super::compile::Compiling;
 use super::plan::Compression;
-use super::{Snapshot, files};
+use super::{Snapshot, files, listeners};
 use crate::auth::TokenCache;
-use crate::config::{self, Diagnostic, PeerNetwork};
+use crate::config::{self, Diagnostic};
 use crate::http::{Asserted, HeadLimits, Networks, UnderscorePolicy};
 use crate::proxy::Spool;
 
@@ -23,12 +23,7 @@ impl Compiling<'_> {
     }
 
     pub(super) fn trusted_proxies(&self) -> Networks {
-        let listed = || self.config.server.trusted_proxies.iter().map(|one| one.value);
-        let networks = listed().filter_map(|one| match one {
-            PeerNetwork::Network(network) => Some(network),
-            PeerNetwork::Unix => None,
-        });
-        Networks::new(networks, listed().any(|one| one == PeerNetwork::Unix))
+        listeners::networks(&self.config.server.trusted_proxies)
     }
 
     pub(super) fn asserted(&self) -> Asserted {

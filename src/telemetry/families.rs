@@ -57,6 +57,7 @@ families! {
     listener_connections: gauges("listener_connections", "Open connections of clients.", &["listener", "state"]),
     rate_limit_requests: counters("rate_limit_requests_total", "Requests that a route's rate limits were asked about.", &["route", "result"]),
     rejects: counters("rejects_total", "Requests that Portcullis refused or could not answer.", &["route", "reason"]),
+    proxy_headers: counters("proxy_headers_total", "PROXY protocol headers of balancers.", &["listener", "result"]),
     reload_successful: gauge("config_last_reload_successful", "1 if the last configuration read was installed."),
     reload_success_timestamp: gauge("config_last_reload_success_timestamp_seconds", "When a configuration was last installed."),
     reloads: counters("config_reloads_total", "Configurations read, the first one included.", &["result"]),

@@ -208,6 +208,20 @@ labels! {
 }
 
 labels! {
+    /// What came of a PROXY protocol header.
+    ProxyHeaderResult {
+        /// The balancer speaks for itself.
+        Local => "local",
+        /// Missing, malformed or cut short.
+        Malformed => "malformed",
+        /// It names the client.
+        Ok => "ok",
+        /// Not there in time.
+        TimedOut => "timed_out",
+    }
+}
+
+labels! {
     /// What a downstream connection does.
     ConnectionState {
         /// An exchange is going on.

@@ -16,8 +16,8 @@ use super::counts::{Counts, Source};
 use super::families::Families;
 use super::ids::{IssuerId, ListenerId, Names, RouteId, UpstreamId};
 use super::labels::{
-    ConnectionState, FetchResult, HandshakeResult, PooledState, ReloadResult, RevocationKind,
-    RevocationResult, RevocationSource, UpstreamFault,
+    ConnectionState, FetchResult, HandshakeResult, PooledState, ProxyHeaderResult, ReloadResult,
+    RevocationKind, RevocationResult, RevocationSource, UpstreamFault,
 };
 use super::per_thread::{Local, PerThread, Slot};
 use super::record::Record;
@@ -235,6 +235,14 @@ impl Metrics {
         if let Some(listener) = self.names.read().listener(listener) {
             let labels = [listener, version, result.as_str()];
             self.families.tls_handshakes.with_label_values(&labels).inc();
+        }
+    }
+
+    /// A balancer's PROXY protocol header was read, or was not there.
+    pub fn proxy_header(&self, listener: ListenerId, result: ProxyHeaderResult) {
+        if let Some(listener) = self.names.read().listener(listener) {
+            let labels = [listener, result.as_str()];
+            self.families.proxy_headers.with_label_values(&labels).inc();
         }
     }
 

@@ -36,7 +36,7 @@ pub enum UnknownName {
 /// client gets the first whose key it can verify, keys other than RSA before RSA since they cost
 /// us a tenth of the time.
 pub struct Certificates {
-    entries: Vec<Certificate>,
+    entries: Vec<Arc<Certificate>>,
     exact: HashMap<Box<str>, Vec<usize>>,
     /// By the part behind `*.`: a wildcard stands for exactly one label.
     wildcard: HashMap<Box<str>, Vec<usize>>,
@@ -44,23 +44,11 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads pairs of a certificate chain and a key, both PEM.
-    ///
-    /// # Errors
-    /// The first file that can't be used.
-    pub fn load(
-        pairs: &[(PathBuf, PathBuf)],
-        unknown: UnknownName,
-    ) -> Result<Self, CertificateError> {
-        let entries = pairs.iter().map(|(cert, key)| Certificate::load(cert, key));
-        Ok(Self::new(entries.collect::<Result<_, _>>()?, unknown))
-    }
-
     /// These certificates.
-    pub fn new(entries: Vec<Certificate>, unknown: UnknownName) -> Self {
+    pub fn new(entries: Vec<Arc<Certificate>>, unknown: UnknownName) -> Self {
         let mut exact: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         let mut wildcard: HashMap<Box<str>, Vec<usize>> = HashMap::new();
-        let order = |index: &usize| entries.get(*index).is_some_and(Certificate::is_rsa);
+        let order = |index: &usize| entries.get(*index).is_some_and(|entry| entry.is_rsa());
         for (index, entry) in entries.iter().enumerate() {
             for name in &entry.names {
                 let (map, name) = match name.strip_prefix("*.") {
@@ -78,8 +66,13 @@ impl Certificates {
     }
 
     /// Each certificate, for metrics and `check`.
-    pub fn iter(&self) -> impl Iterator<Item = &Certificate> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Certificate>> {
         self.entries.iter()
+    }
+
+    /// What a client gets that names a host which none of them covers.
+    pub fn unknown(&self) -> UnknownName {
+        self.unknown
     }
 
     /// Whether any of the certificates covers this host: a name, or an address with or without
@@ -93,7 +86,8 @@ impl Certificates {
 
     /// The certificates of which a client that names this host gets one, by its algorithms.
     pub fn chosen(&self, name: Option<&str>) -> Vec<&Certificate> {
-        self.candidates(name).iter().filter_map(|&index| self.entries.get(index)).collect()
+        let candidates = self.candidates(name).iter();
+        candidates.filter_map(|&index| self.entries.get(index).map(|entry| &**entry)).collect()
     }
 
     /// Whether a client that names this host gets a certificate at all.
@@ -102,15 +96,17 @@ impl Certificates {
     }
 
     /// Whether the certificate that a connection with this server name got also covers `host`
-    /// (H6: a browser may reuse a connection for every host of its certificate, no other).
+    /// (H6: a browser may reuse a connection for every host of its certificate, no other). Of
+    /// several for one name each must, since it is not known which one the client could verify.
     pub fn served_covers(&self, name: Option<&str>, host: &str) -> bool {
         let candidates = self.candidates(name);
-        candidates.iter().any(|&index| {
-            self.entries.get(index).is_some_and(|entry| match address(host) {
+        let covers = |index: &usize| {
+            self.entries.get(*index).is_some_and(|entry| match address(host) {
                 Some(address) => entry.addresses.contains(&address),
                 None => entry.covers_name(&host.to_ascii_lowercase()),
             })
-        })
+        };
+        !candidates.is_empty() && candidates.iter().all(covers)
     }
 
     fn candidates(&self, name: Option<&str>) -> &[usize] {
@@ -144,7 +140,7 @@ impl ResolvesServerCert for Certificates {
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.entries.iter().map(Certificate::name)).finish()
+        f.debug_list().entries(self.entries.iter().map(|entry| entry.name())).finish()
     }
 }
 
@@ -223,6 +219,11 @@ impl Certificate {
         self.not_after
     }
 
+    /// Whether the other is the same chain; the key of one that fits it is, too.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+
     fn covers_name(&self, name: &str) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);
         let parent = name.split_once('.').map(|(_, parent)| parent);
@@ -270,14 +271,20 @@ pub enum CertificateFault {
     BadCertificate,
     /// The key is of no kind that we can use.
     BadKey,
+    /// The file is no well-formed list of revoked certificates.
+    BadList,
     /// The certificate file is not well-formed PEM.
     BadPem,
+    /// The certificate is over, and the one before it is not.
+    Expired,
     /// The key belongs to another certificate.
     KeyMismatch,
     /// The certificate file holds no certificate.
     NoCertificate,
     /// The key file holds no private key.
     NoKey,
+    /// The file holds no list of revoked certificates.
+    NoList,
     /// The file can't be read.
     Unreadable(std::io::Error),
 }
@@ -286,9 +293,13 @@ impl CertificateFault {
     fn is_of_key(&self) -> bool {
         match self {
             Self::BadKey | Self::KeyMismatch | Self::NoKey => true,
-            Self::BadCertificate | Self::BadPem | Self::NoCertificate | Self::Unreadable(_) => {
-                false
-            }
+            Self::BadCertificate
+            | Self::BadList
+            | Self::BadPem
+            | Self::Expired
+            | Self::NoCertificate
+            | Self::NoList
+            | Self::Unreadable(_) => false,
         }
     }
 }
@@ -298,10 +309,13 @@ impl fmt::Display for CertificateFault {
         match self {
             Self::BadCertificate => f.write_str("not a well-formed certificate"),
             Self::BadKey => f.write_str("not a usable private key"),
+            Self::BadList => f.write_str("not a well-formed list of revoked certificates"),
             Self::BadPem => f.write_str("not well-formed PEM"),
+            Self::Expired => f.write_str("the certificate has expired"),
             Self::KeyMismatch => f.write_str("the key does not belong to the certificate"),
             Self::NoCertificate => f.write_str("holds no certificate"),
             Self::NoKey => f.write_str("holds no private key"),
+            Self::NoList => f.write_str("holds no list of revoked certificates"),
             Self::Unreadable(error) => write!(f, "can't be read: {error}"),
         }
     }

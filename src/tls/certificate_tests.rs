@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn certificate(name: &str, names: &[&str]) -> Certificate {
+fn certificate(name: &str, names: &[&str]) -> Arc<Certificate> {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let key = made.signing_key.serialize_pem();
-    Certificate::from_pem(name, made.cert.pem().as_bytes(), key.as_bytes()).unwrap()
+    Arc::new(Certificate::from_pem(name, made.cert.pem().as_bytes(), key.as_bytes()).unwrap())
 }
 
 fn three(unknown: UnknownName) -> Certificates {
@@ -44,6 +44,25 @@ fn covering_looks_at_names_and_addresses() {
     assert!(!set.served_covers(Some("www.example.com"), "example.com"));
     assert!(!set.served_covers(Some("api.example.com"), "www.example.com"));
     assert!(set.served_covers(None, "127.0.0.1"));
+}
+
+#[test]
+fn h6_of_several_certificates_for_a_name_each_must_cover_the_host() {
+    let entries = vec![
+        certificate("one", &["a.test", "b.test"]),
+        certificate("other", &["a.test", "c.test", "192.0.2.7"]),
+        certificate("star", &["*.a.test", "a.test"]),
+    ];
+    let set = Certificates::new(entries, UnknownName::Reject);
+    assert_eq!(set.candidates(Some("a.test")), [0, 1, 2]);
+    assert!(set.served_covers(Some("a.test"), "a.test"));
+    for host in ["b.test", "c.test", "x.a.test", "192.0.2.7", "[192.0.2.7]"] {
+        assert!(!set.served_covers(Some("a.test"), host), "{host}");
+    }
+    assert!(set.served_covers(Some("c.test"), "192.0.2.7"));
+    assert!(!set.served_covers(Some("c.test"), "192.0.2.8"));
+    assert!(set.served_covers(Some("x.a.test"), "y.a.test"));
+    assert!(!set.served_covers(Some("x.a.test"), "y.x.a.test"));
 }
 
 #[test]

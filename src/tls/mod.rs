@@ -1,5 +1,5 @@
-//! TLS: who we are to clients ([`certificate`], [`server`], [`tickets`]), and what we demand of the
-//! servers we call ([`client`]).
+//! TLS: who we are to clients ([`certificate`], [`server`], [`tickets`]), who they have to be
+//! ([`client_auth`]), and what we demand of the servers we call ([`client`]).
 //!
 //! Everything here is built from files and settings while a configuration is loaded and shared,
 //! immutable, by every connection after it. One provider (aws-lc-rs) is named explicitly, so no
@@ -8,5 +8,11 @@
 
 pub mod certificate;
 pub mod client;
+pub mod client_auth;
+mod client_names;
 pub mod server;
 pub mod tickets;
+
+#[cfg(test)]
+#[path = "../../tests/support/authority.rs"]
+pub(crate) mod authority;

@@ -1,6 +1,7 @@
 //! What the integration tests stand on: clients, upstreams, issuers and gateways, all of them real
 //! sockets on loopback. Deadlines here end a hang; none of them decides a test.
 
+pub(crate) mod authority;
 pub(crate) mod caller;
 pub(crate) mod certificate;
 pub(crate) mod client;

@@ -28,6 +28,7 @@ use crate::http::{head, path};
 use crate::route::{Found, Split};
 use crate::snapshot::plan::ListenerPlan;
 use crate::snapshot::{Snapshot, Surroundings, compile};
+use crate::tls::server::ServerTls;
 use request::Asked;
 
 pub(super) fn run(file: &Path, arguments: &Arguments) -> Result<(), Failure> {
@@ -123,8 +124,8 @@ impl Story<'_> {
             .map_err(|error| at("head")(Reject::Head(error)))?;
         let host = head.authority.host();
         tell("host", &host);
-        if let Some(certificates) = &plan.certificates
-            && !certificates.served_covers(asked.server_name.as_deref(), host)
+        if let Some(tls) = &plan.tls
+            && !tls.current().certificates.served_covers(asked.server_name.as_deref(), host)
         {
             let why = format!("{host} is in no certificate of this connection");
             return Err(because("host", why)(Reject::Misdirected));
@@ -295,9 +296,9 @@ impl Story<'_> {
 
 /// The certificate that a client of this name gets.
 fn certificate(plan: &ListenerPlan, asked: &Asked, now: UnixTime) -> Result<(), End> {
-    let Some(certificates) = &plan.certificates else { return Ok(()) };
+    let Some(tls) = plan.tls.as_ref().map(ServerTls::current) else { return Ok(()) };
     let name = asked.server_name.as_deref();
-    let chosen = certificates.chosen(name);
+    let chosen = tls.certificates.chosen(name);
     if chosen.is_empty() {
         let name = name.unwrap_or("-");
         tell("tls", &format!("refused: no certificate covers {name} (alert unrecognized_name)"));
@@ -307,6 +308,9 @@ fn certificate(plan: &ListenerPlan, asked: &Asked, now: UnixTime) -> Result<(), 
         let names: Vec<_> = one.names().collect();
         let days = one.not_after().since(now).as_secs() / 86_400;
         tell("tls", &format!("{} for {}, {days} days left", one.name(), names.join(", ")));
+    }
+    if let Some(policy) = &tls.client_auth {
+        tell("tls", &policy.demand().as_str());
     }
     Ok(())
 }

@@ -98,6 +98,7 @@ fn head(
     let id = request_id();
     let pools = Arc::new(Pools::new(NonZeroUsize::MIN));
     let ctx = Forward {
+        client_certificate: None,
         pools: &pools,
         spool: story.snapshot.spool(),
         origin: Origin {

@@ -9,7 +9,10 @@ use std::ops::Range;
 use super::nearest::nearest;
 use super::node::{Node, NodeKind};
 use super::walk::Walk;
-use super::{Address, Config, Diagnostic, Listener, Protocol, Server, Spanned};
+use super::{
+    Address, ClientAuth, ClientAuthMode, Config, Diagnostic, Listener, PeerNetwork, Protocol,
+    Server, Spanned,
+};
 
 mod issuer;
 mod route;
@@ -103,6 +106,10 @@ fn listeners(listeners: &[Listener], names: &Names<'_>, walk: &mut Walk<'_>) {
         {
             redirect(listener, target, listeners, walk);
         }
+        if let Some(auth) = listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref()) {
+            client_auth(auth, &format!("{path}.tls.client_auth"), walk);
+        }
+        peers(listener, &format!("{path}.proxy_protocol"), walk);
         let plain = listener.tls.is_none() && !walk.is_incomplete(&listener.span);
         if let Some(protocols) = &listener.protocols
             && plain
@@ -110,6 +117,43 @@ fn listeners(listeners: &[Listener], names: &Names<'_>, walk: &mut Walk<'_>) {
         {
             let hint = "add `[listener.NAME.tls]`, or leave `protocols` out";
             report(walk, &protocols.span, &format!("{path}.protocols"), "h2 needs TLS", hint);
+        }
+    }
+}
+
+fn client_auth(auth: &ClientAuth, path: &str, walk: &mut Walk<'_>) {
+    if walk.is_incomplete(&auth.span) {
+        return;
+    }
+    match &auth.mode {
+        None => {
+            let message = "`client_auth` without `mode` asks nobody for a certificate";
+            let hint = "write `mode = \"require\"`, \"request\" or \"off\"";
+            report(walk, &auth.span, path, message, hint);
+        }
+        Some(mode) if mode.value != ClientAuthMode::Off && auth.ca.is_none() => {
+            let message = "no `ca` says whose certificates are good";
+            let hint = "name the PEM file of the authority that signs your clients";
+            report(walk, &mode.span, path, message, hint);
+        }
+        Some(_) => {}
+    }
+}
+
+/// A unix socket has no addresses, and a port no processes.
+fn peers(listener: &Listener, path: &str, walk: &mut Walk<'_>) {
+    let is_unix = matches!(listener.address.value, Address::Unix(_));
+    for peer in &listener.proxy_protocol {
+        match (peer.value, is_unix) {
+            (PeerNetwork::Network(_), true) => {
+                let message = "nobody has an address at the other end of a unix socket";
+                report(walk, &peer.span, path, message, "write \"unix\"");
+            }
+            (PeerNetwork::Unix, false) => {
+                let message = "the listener is no unix socket";
+                report(walk, &peer.span, path, message, "name the networks of your proxies");
+            }
+            (PeerNetwork::Network(_), false) | (PeerNetwork::Unix, true) => {}
         }
     }
 }

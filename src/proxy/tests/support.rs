@@ -305,6 +305,7 @@ impl Route {
                 &HeaderValue::from_static("some-id"),
             ),
             assertion: None,
+            client_certificate: None,
             clock: &self.clock,
         };
         let request = request.map(|body| RequestBody::new(body, self.limits));

@@ -98,27 +98,28 @@ async fn a_slow_head_gets_a_408() {
             answer.starts_with("HTTP/1.1 408 Request Timeout\r\nconnection: close"),
             "{answer}"
         );
+        assert!(answer.ends_with("content-length: 7\r\n\r\nTooSlow"), "{answer}");
     }
-    assert_eq!(gate.refused(), [408; 4]);
+    assert_eq!(gate.refused(), [Refusal::TooSlow; 4]);
 }
 
 #[tokio::test]
 async fn malformed_and_oversized_heads_are_recorded() {
     let gate = Gate::with(Settings::default());
     let cases = [
-        ("GET / HTTP/1.1\r\nbad header: x\r\n\r\n".to_owned(), 400),
-        ("\x00\x01\x02\r\n\r\n".to_owned(), 400),
-        (format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(64 * 1024)), 431),
-        (format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101)), 431),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nbad header: x\r\n\r\n".to_owned(), 400, Refusal::Malformed),
+        ("\x00\x01\x02\r\n\r\n".to_owned(), 400, Refusal::Malformed),
+        (format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(64 * 1024)), 431, Refusal::TooLong),
+        (format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101)), 431, Refusal::TooLong),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 400, Refusal::Http2),
     ];
-    for (head, status) in cases {
+    for (head, status, refusal) in cases {
         let mut client = gate.connect().await;
         send(&mut client, &head).await;
         let answer = read_all(&mut client).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
         gate.until(|gate| !gate.refused().is_empty()).await;
-        assert_eq!(std::mem::take(&mut *gate.handler.0.refused.lock()), [status]);
+        assert_eq!(std::mem::take(&mut *gate.handler.0.refused.lock()), [refusal]);
     }
     let mut client = gate.connect().await;
     send(&mut client, format!("GET /ok HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(99))).await;

@@ -136,7 +136,7 @@ async fn a_client_that_takes_back_what_it_asks_is_closed() {
 #[tokio::test]
 async fn an_idle_connection_makes_room() {
     let names = names();
-    let tls = names.server(&[Alpn::H2], &Tickets::new().unwrap());
+    let tls = names.server(&[Alpn::H2], &Arc::new(Tickets::new().unwrap()));
     let gate = Gate::start(Options { tls: Some(tls), max: 1, ..Options::default() });
     let (mut sender, link) = connect(&gate, &names).await;
     let link = tokio::spawn(link);

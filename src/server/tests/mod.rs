@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::http::Networks;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::server::ServerTls;
 
@@ -36,7 +37,7 @@ struct TestHandler(Arc<Seen>);
 
 #[derive(Default)]
 struct Seen {
-    refused: Mutex<Vec<u16>>,
+    refused: Mutex<Vec<Refusal>>,
     held: Mutex<Vec<usize>>,
     entered: Notify,
     release: Notify,
@@ -135,8 +136,9 @@ impl Handler for TestHandler {
         }
     }
 
-    fn refused_head(&self, _connection: &Arc<ConnectionInfo>, refused: RefusedHead) {
-        self.0.refused.lock().push(refused.status);
+    fn refused_head(&self, _connection: &Arc<ConnectionInfo>, refused: RefusedHead) -> Bytes {
+        self.0.refused.lock().push(refused.refusal);
+        format!("{:?}", refused.refusal).into()
     }
 }
 
@@ -151,6 +153,7 @@ struct Gate {
 struct Options {
     settings: Settings,
     tls: Option<ServerTls>,
+    proxies: Networks,
     max: usize,
     per_address: usize,
     address: ListenAddress,
@@ -159,7 +162,14 @@ struct Options {
 impl Default for Options {
     fn default() -> Self {
         let address = ListenAddress::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
-        Self { settings: Settings::default(), tls: None, max: 100, per_address: 0, address }
+        Self {
+            settings: Settings::default(),
+            tls: None,
+            proxies: Networks::default(),
+            max: 100,
+            per_address: 0,
+            address,
+        }
     }
 }
 
@@ -171,6 +181,7 @@ impl Gate {
             id: metrics.listener("test"),
             metrics,
             tls: options.tls,
+            proxies: options.proxies,
             settings: options.settings,
         };
         let (worker, mut accepted) = WorkerHandle::new();
@@ -203,7 +214,7 @@ impl Gate {
         TcpStream::connect(self.address()).await.unwrap()
     }
 
-    fn refused(&self) -> Vec<u16> {
+    fn refused(&self) -> Vec<Refusal> {
         self.handler.0.refused.lock().clone()
     }
 

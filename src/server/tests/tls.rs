@@ -7,7 +7,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::tls::certificate::{Certificate, Certificates, UnknownName};
-use crate::tls::server::{Alpn, MinVersion};
+use crate::tls::server::Alpn;
 use crate::tls::tickets::Tickets;
 
 /// Two certificates of one key each, and the roots that trust them.
@@ -28,12 +28,12 @@ impl Names {
         Self { pems, roots }
     }
 
-    pub(super) fn server(&self, protocols: &[Alpn], tickets: &Tickets) -> ServerTls {
+    pub(super) fn server(&self, protocols: &[Alpn], tickets: &Arc<Tickets>) -> ServerTls {
         let certificates = self.pems.iter().map(|(cert, key)| {
-            Certificate::from_pem("test", cert.as_bytes(), key.as_bytes()).unwrap()
+            Arc::new(Certificate::from_pem("test", cert.as_bytes(), key.as_bytes()).unwrap())
         });
         let set = Arc::new(Certificates::new(certificates.collect(), UnknownName::Reject));
-        ServerTls::new(set, MinVersion::Tls12, protocols, tickets).unwrap()
+        ServerTls::of_memory(set, protocols, None, tickets)
     }
 
     pub(super) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
@@ -57,7 +57,7 @@ impl Names {
 }
 
 pub(super) fn gate(names: &Names, settings: Settings) -> Gate {
-    let tls = names.server(&[Alpn::H2, Alpn::Http1], &Tickets::new().unwrap());
+    let tls = names.server(&[Alpn::H2, Alpn::Http1], &Arc::new(Tickets::new().unwrap()));
     Gate::start(Options { tls: Some(tls), settings, ..Options::default() })
 }
 
@@ -118,7 +118,7 @@ async fn alpn_chooses_the_protocol() {
 #[tokio::test]
 async fn tickets_outlive_a_change_of_configuration() {
     let names = Names::new(&[&["example.com"]]);
-    let tickets = Tickets::new().unwrap();
+    let tickets = Arc::new(Tickets::new().unwrap());
     let tls = names.server(&[Alpn::Http1], &tickets);
     let gate = Gate::start(Options { tls: Some(tls), ..Options::default() });
     let both: [&'static rustls::SupportedProtocolVersion; 2] =
@@ -135,7 +135,7 @@ async fn tickets_outlive_a_change_of_configuration() {
         let tls = Some(names.server(&[Alpn::Http1], &tickets));
         gate.acceptor.update(ListenerState { tls, ..gate.state.clone() });
         assert_eq!(kind().await, Some(HandshakeKind::Resumed), "{version:?}");
-        let tls = Some(names.server(&[Alpn::Http1], &Tickets::new().unwrap()));
+        let tls = Some(names.server(&[Alpn::Http1], &Arc::new(Tickets::new().unwrap())));
         gate.acceptor.update(ListenerState { tls, ..gate.state.clone() });
         assert_ne!(kind().await, Some(HandshakeKind::Resumed), "other keys, {version:?}");
         gate.acceptor.update(gate.state.clone());
@@ -154,8 +154,13 @@ async fn a_stalled_handshake_and_plain_text_are_closed() {
     assert_eq!(read_all(&mut half).await, "");
     let mut plain = gate.connect().await;
     send(&mut plain, get("/")).await;
+    let answer = read_all(&mut plain).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nPlainText"), "{answer}");
+    let mut garbage = gate.connect().await;
+    send(&mut garbage, [0_u8; 16]).await;
     let mut alert = Vec::new();
-    let _reset_or_end = soon(plain.read_to_end(&mut alert)).await;
+    let _reset_or_end = soon(garbage.read_to_end(&mut alert)).await;
     assert!(!alert.starts_with(b"HTTP"), "{alert:?}");
     gate.until(|gate| gate.connections.open() == 0).await;
 }
@@ -178,10 +183,11 @@ async fn parking_works_under_tls() {
 #[test]
 fn a_connection_covers_what_its_certificate_does() {
     let names = Names::new(&[&["example.com", "www.example.com"], &["other.org"]]);
-    let tls = names.server(&[Alpn::Http1], &Tickets::new().unwrap());
-    let certificates = Arc::clone(tls.certificates());
-    let info =
-        |sni: Option<&str>| TlsInfo::new("1.3", sni.map(Box::from), Arc::clone(&certificates));
+    let tls = names.server(&[Alpn::Http1], &Arc::new(Tickets::new().unwrap()));
+    let certificates = Arc::clone(&tls.current().certificates);
+    let info = |sni: Option<&str>| {
+        TlsInfo::new("1.3", sni.map(Box::from), None, Arc::clone(&certificates))
+    };
     assert!(info(Some("example.com")).covers("www.example.com"));
     assert!(!info(Some("example.com")).covers("other.org"));
     assert!(info(Some("unknown.org")).covers("unknown.org"), "unknown_name = first");
