@@ -315,6 +315,7 @@ const NOT_OFFLINE: &[(&str, &str)] = &[
     ("internal", "on a fault of Portcullis"),
     ("keys_unavailable", "on the issuer, whose keys a running gateway fetches"),
     ("loop", "on the running gateway's own name in `Via`"),
+    ("no_healthy_endpoint", "on what the endpoints' checks have found"),
     ("queue_full", "on how many are being served"),
     ("rate_limited", "on what the client has asked before"),
     ("request_timeout", "on how fast the client sends"),

@@ -25,9 +25,9 @@ pub struct Unreadable;
 /// What a logout with this body revokes: every token of the refresh token's user up to now, and
 /// `own`, the token that the request came with.
 ///
-/// The entry has to outlive them all. Access tokens carry the `iat` of the refresh token they were
-/// made from, also those that another session's will be made from later: the last of them starts
-/// within the life of a refresh token from now, and none lives longer than that. A token of the
+/// The entry has to outlive them all. Whether an access token has the `iat` of its own making or of
+/// the refresh token it was made from is the application's choice: in the second case the last one
+/// starts within the life of a refresh token from now, and none lives longer than that. A token of the
 /// same user gets no entry of its own, so that nobody fills the list by signing out again and again.
 ///
 /// # Errors
