@@ -12,6 +12,8 @@
     reason = "a test fails by panicking, and knows its data"
 )]
 
+/// Balancers in front that name their clients.
+mod balancers;
 /// curl, nghttp and httpx fetch, post and stream.
 mod clients;
 /// The demo's printed lines, by a real shell and curl.
@@ -28,12 +30,16 @@ mod node;
 mod npm;
 /// What Prometheus makes of the metrics.
 mod prometheus;
+/// slowhttptest's attacks beside healthy clients.
+mod slow;
 /// Files beside nginx and Caddy.
 mod static_files;
 /// Clients, upstreams, issuers, gateways.
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "shared with the integration tests, which use the rest")]
 mod support;
+/// TLS as OpenSSL, curl and Python speak it, and what a scanner says of it.
+mod tls;
 
 /// WebSocket as npm's ws, Node's HTTP/2 and Chromium speak it.
 mod websocket;
