@@ -8,7 +8,8 @@ use std::time::Duration;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use crate::config::{self, Config, Diagnostic, Diagnostics, Environment, Loaded, Source};
+use crate::config::{self, Config, Diagnostic, Diagnostics, Environment, Loaded, Outcome, Source};
+use crate::snapshot::{Surroundings, problems};
 
 /// Editors write a file in several steps, and Kubernetes swaps a symlink: a change is read this long
 /// after its first sign, and again if more follow.
@@ -34,12 +35,20 @@ impl Origin {
     /// Reads and checks the configuration.
     ///
     /// # Errors
-    /// Every problem of it.
+    /// Every problem of it; also of what it refers to, as far as the text says what that is.
     pub fn load(&self, environment: &Environment) -> Result<Loaded, Diagnostics> {
-        match self {
-            Self::File(path) => config::load(path, environment),
-            Self::Text { name, text, folder } => config::parse(name, text, environment, folder),
-        }
+        let Outcome { loaded, rest } = match self {
+            Self::File(path) => config::load_all(path, environment),
+            Self::Text { name, text, folder } => config::parse_all(name, text, environment, folder),
+        };
+        loaded.map_err(|told| match (rest, Surroundings::offline()) {
+            (Some(rest), Ok(surroundings)) => {
+                let more = problems(&rest, &surroundings, &told);
+                let source = told.source().clone();
+                told.merge(Diagnostics::new(source, more))
+            }
+            (_, _) => told,
+        })
     }
 
     /// Whether it says something else than `read`. Blocks; what can't be read has not changed.

@@ -37,6 +37,8 @@ fn check_shows_every_mistake_of_the_text() {
     let name = "everything_at_once.toml";
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(name), golden(&format!("config/{name}"))).unwrap();
+    // What is not there is told as well.
+    fs::create_dir(folder.path().join("public")).unwrap();
     let told = told(folder.path(), &["check", "-c", name]).expect(2);
     assert_eq!(told.stderr, golden("config/everything_at_once.txt"));
     assert_eq!(told.stdout, "");
@@ -54,6 +56,35 @@ fn check_shows_every_problem_with_what_the_text_refers_to() {
         golden("cli/unusable.txt")
     );
     assert!(!told.stderr.contains("swordfish"), "a secret is shown");
+}
+
+/// Mistakes of the text hide nothing of what it refers to, and make nothing up.
+#[test]
+fn check_tells_of_the_text_and_of_what_it_refers_to_at_once() {
+    let folder = folder(&golden("cli/both.toml"));
+    for verb in ["check", "run", "routes"] {
+        let told = told(folder.path(), &[verb]).expect(2);
+        let place = fs::canonicalize(folder.path()).unwrap();
+        let stderr = told.stderr.replace(place.to_str().unwrap(), "FOLDER");
+        let stderr = stderr.replace(folder.path().to_str().unwrap(), "FOLDER");
+        assert_eq!(stderr, golden("cli/both.txt"), "{verb}");
+    }
+    // How routes meet is told where they are all as they were meant.
+    let twice = "[[route]]\npath = \"/a\"\nupstream = \"http://h:1\"\npublic = true\n";
+    let tie = format!(
+        "[listener.a]\naddress = \":0\"\n[issuer.x]\nurl = \"https://x/\"\naudience = [\"x\"]\n\
+         secret_encoding = \"hex\"\n{twice}{}",
+        twice.replace("public = true\n", "name = \"other\"\n")
+    );
+    let told_tie = |text: &str| {
+        fs::write(folder.path().join("gateway.toml"), text).unwrap();
+        told(folder.path(), &["check"]).expect(2).stderr
+    };
+    let said = told_tie(&tie);
+    assert!(said.contains("`secret_encoding` without a `secret`"), "{said}");
+    assert!(said.contains("neither is more specific"), "{said}");
+    let said = told_tie(&tie.replace("public = true", "pubic = true"));
+    assert!(!said.contains("neither is more specific"), "{said}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Admin, Diagnostics, Environment, Loaded};
+use crate::reload::Origin;
 
 /// An authenticating reverse proxy.
 #[derive(Debug, Parser)]
@@ -155,8 +156,9 @@ fn configuration_path(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 
 /// Loads the file; problems come back drawn, warnings go to standard error.
 fn load(path: &Path) -> Result<Loaded, Failure> {
-    let loaded =
-        config::load(path, &Environment::of_process()).map_err(|errors| refused(&errors))?;
+    let loaded = Origin::File(path.to_owned())
+        .load(&Environment::of_process())
+        .map_err(|errors| refused(&errors))?;
     if !loaded.warnings.is_empty() {
         eprint!("{}", loaded.warnings.render(colour()));
     }

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::describe::Presence;
 use super::expand::Expander;
 use super::node::Node;
 use super::walk::{Fields, Value, Walk};
-use super::{Admin, Config, Diagnostic, Diagnostics, Source, check};
+use super::{Admin, Config, Diagnostic, Diagnostics, Severity, Source, check};
 
 /// A configuration beyond this is a mistake (a log, a device): 10,000 routes take about 2 MiB.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -37,11 +37,45 @@ pub struct Loaded {
     pub source: Source,
 }
 
+/// What came of a configuration.
+#[derive(Debug)]
+pub struct Outcome {
+    /// It, or every problem of its text.
+    pub loaded: Result<Loaded, Diagnostics>,
+    /// What can be looked at all the same, if there are problems.
+    pub rest: Option<Rest>,
+}
+
+/// What could be read of a configuration with errors: never to be run, but what it names can be
+/// looked at, so that everything is told at once.
+#[derive(Debug)]
+pub struct Rest {
+    /// With defaults in the place of what could not be read.
+    pub loaded: Loaded,
+    /// Tables (`route[2]`, `issuer.main`) that are not as they were meant.
+    pub doubtful: Vec<String>,
+    /// Whether every route is there and as it was meant.
+    pub routes_are_whole: bool,
+}
+
 /// Reads the configuration at `path`. Relative paths in it begin at its folder.
 ///
 /// # Errors
 /// Every problem at once.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostics> {
+    load_all(path, environment).loaded
+}
+
+/// As [`load()`], with what can be looked at in spite of errors.
+pub fn load_all(path: &Path, environment: &Environment) -> Outcome {
+    match read_at(path) {
+        Ok((name, text, folder)) => parse_all(&name, &text, environment, &folder),
+        Err(problems) => Outcome { loaded: Err(problems), rest: None },
+    }
+}
+
+/// The name of the file as messages show it, its text, and its folder.
+fn read_at(path: &Path) -> Result<(String, String, PathBuf), Diagnostics> {
     let name = path.display().to_string();
     let fail = |message: String| {
         Diagnostics::new(Source::new(name.clone(), ""), vec![Diagnostic::of_file(message)])
@@ -50,7 +84,8 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostic
         .map_err(|error| fail(format!("cannot find the file: {error}")))?;
     let text = read(path, MAX_FILE)
         .map_err(|error| fail(format!("cannot read the configuration `{name}`: {error}")))?;
-    parse(&name, &text, environment, absolute.parent().unwrap_or(Path::new("/")))
+    let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok((name, text, folder))
 }
 
 /// Where the admin address is, however wrong the rest of the file may be: whoever asks a running
@@ -86,6 +121,16 @@ pub fn parse(
     environment: &Environment,
     base_dir: &Path,
 ) -> Result<Loaded, Diagnostics> {
+    parse_all(file_name, text, environment, base_dir).loaded
+}
+
+/// As [`parse()`], with what can be looked at in spite of errors.
+pub fn parse_all(
+    file_name: &str,
+    text: &str,
+    environment: &Environment,
+    base_dir: &Path,
+) -> Outcome {
     let source = Source::new(file_name, text);
     let expander = Expander { environment, base_dir };
     let mut walk = Walk::new(base_dir, &source);
@@ -97,11 +142,40 @@ pub fn parse(
     if let (Some(config), false) = (&config, broken) {
         check::rules(config, &document, &mut walk);
     }
+    let doubts = config.as_ref().filter(|_| !broken).map(|config| doubts(config, &document, &walk));
     let list = Diagnostics::new(source.clone(), walk.finish());
-    match config {
-        Some(config) if list.errors() == 0 => Ok(Loaded { config, warnings: list, source }),
-        Some(_) | None => Err(list),
+    match (config, doubts) {
+        (Some(config), _) if list.errors() == 0 => {
+            Outcome { loaded: Ok(Loaded { config, warnings: list, source }), rest: None }
+        }
+        (Some(config), Some((doubtful, routes_are_whole))) => {
+            let warnings = Diagnostics::new(source.clone(), Vec::new());
+            let loaded = Loaded { config, warnings, source };
+            Outcome { loaded: Err(list), rest: Some(Rest { loaded, doubtful, routes_are_whole }) }
+        }
+        (_, _) => Outcome { loaded: Err(list), rest: None },
     }
+}
+
+/// The tables that are not as they were meant, and whether every route is.
+fn doubts(config: &Config, document: &Node, walk: &Walk<'_>) -> (Vec<String>, bool) {
+    let listeners =
+        config.listeners.iter().map(|one| (format!("listener.{}", one.name.value), &one.span));
+    let issuers =
+        config.issuers.iter().map(|one| (format!("issuer.{}", one.name.value), &one.span));
+    let upstreams =
+        config.upstreams.iter().map(|one| (format!("upstream.{}", one.name.value), &one.span));
+    let routes = config.routes.iter().enumerate();
+    let routes = routes.map(|(place, one)| (format!("route[{place}]"), &one.span));
+    let server = ("server".to_owned(), &config.server.span);
+    let tables = listeners.chain(issuers).chain(upstreams).chain(routes).chain([server]);
+    let doubtful: Vec<String> =
+        tables.filter(|(_, span)| walk.is_incomplete(span)).map(|(path, _)| path).collect();
+    let of_routes = |path: &str| path.starts_with("route");
+    let errors = walk.problems.iter().filter(|one| one.severity == Severity::Error);
+    let routes_are_whole = check::routes_written(document) == config.routes.len()
+        && !errors.map(|one| one.path.as_str()).any(of_routes);
+    (doubtful, routes_are_whole)
 }
 
 /// The text of a `${file:...}`.

@@ -53,7 +53,7 @@ pub use listener::{
     CertificatePair, ClientAuth, ClientAuthMode, Listener, ListenerTls, Protocol, TlsVersion,
     UnknownName,
 };
-pub use load::{Environment, Loaded, load, load_admin, parse};
+pub use load::{Environment, Loaded, Outcome, Rest, load, load_admin, load_all, parse, parse_all};
 pub use network::PeerNetwork;
 pub use reference::reference;
 pub use require::{ClaimRule, RequireTable};

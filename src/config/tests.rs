@@ -129,7 +129,6 @@ public_port = "${PORT}"
 [issuer.b]
 url = "https://b.example.com/"
 audience = "any"
-refresh = "1h"
 public_key = "keys/b.pem"
 identity_headers = { X-User = "sub", X-Roles = "/realm_access/roles" }
 require = [{ a = 1 }, { scope = ["x", "y"], "/b/c" = { all = [true], none = ["z"] } }]
@@ -138,6 +137,7 @@ require = [{ a = 1 }, { scope = ["x", "y"], "/b/c" = { all = [true], none = ["z"
 url = "https://a.example.com/"
 audience = ["x"]
 allow_http = "${YES}"
+refresh = "1h"
 
 [[route]]
 path = "/$$/*"
@@ -162,7 +162,6 @@ fn values_arrive_as_they_were_written() {
     let names: Vec<&str> = config.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
     assert_eq!(names, ["b", "a"], "the order of the file");
     let issuer = &config.issuers[0];
-    assert_eq!(issuer.refresh, Refresh::Every(Duration::from_secs(3600)));
     assert_eq!(issuer.audience, Some(Audience::Any));
     assert_eq!(
         issuer.public_key.as_ref().unwrap()[0].value,
@@ -172,6 +171,7 @@ fn values_arrive_as_they_were_written() {
     assert_eq!(issuer.require[1].claims[0].any, ["x", "y"]);
     assert_eq!(issuer.require[1].claims[1].all, [true]);
     assert!(config.issuers[1].allow_http);
+    assert_eq!(config.issuers[1].refresh, Refresh::Every(Duration::from_secs(3600)));
     let route = &config.routes[0];
     assert_eq!(route.effective_name(), "a.example.com,*.b.example.com/$/* GET,POST");
     assert_eq!(route.static_root.as_ref().unwrap().value, Path::new("/etc/portcullis/public"));

@@ -118,6 +118,11 @@ impl<'a> Walk<'a> {
         self.source.shown(value)
     }
 
+    /// What stands in the file there.
+    pub(super) fn written(&self, span: &Range<usize>) -> &str {
+        self.source.text().get(span.clone()).unwrap_or_default()
+    }
+
     /// The key that is being read, without the tables around it.
     pub(super) fn key(&self) -> &str {
         self.key.rsplit('.').next().unwrap_or_default()

@@ -24,7 +24,7 @@ use super::{
 use crate::auth::{ErrorStyle, Guarded, Issuer, Policy, Revocations};
 use crate::clock::Clock;
 use crate::config::{
-    self, Config, Diagnostic, Diagnostics, Loaded, Route, Severity, Source, Spanned,
+    self, Config, Diagnostic, Diagnostics, Loaded, Rest, Route, Severity, Source, Spanned,
 };
 use crate::http::Cors;
 use crate::http::forwarded::{Via, request_id};
@@ -78,21 +78,7 @@ pub fn compile(
     previous: Option<&Snapshot>,
     surroundings: &Surroundings,
 ) -> Result<Compiled, Diagnostics> {
-    let mut compiling = Compiling {
-        config: &loaded.config,
-        source: &loaded.source,
-        previous,
-        surroundings,
-        slots: HashMap::new(),
-        state_dir: None,
-        key_sets: Vec::new(),
-        limiters: Vec::new(),
-        files: Cache::new(loaded.config.cache.files.bytes()),
-        internal: Vec::new(),
-        error_pages: None,
-        diagnostics: Vec::new(),
-    };
-    compiling.slots = listeners::slots(&compiling);
+    let mut compiling = Compiling::of(loaded, previous, surroundings);
     let compiled = compiling.run();
     let revoked = revocations::compile(&mut compiling);
     if compiled.is_none() && !compiling.has_errors() {
@@ -107,6 +93,28 @@ pub fn compile(
         }
         Some(_) | None => Err(diagnostics),
     }
+}
+
+/// What is wrong with what `rest` of a configuration refers to: files, keys, and routes that meet.
+/// Of what is not as it was meant nothing is told, nor what the text's own problems tell already.
+pub fn problems(rest: &Rest, surroundings: &Surroundings, told: &Diagnostics) -> Vec<Diagnostic> {
+    let mut compiling = Compiling::of(&rest.loaded, None, surroundings);
+    compiling.routes_are_whole = rest.routes_are_whole;
+    drop(compiling.run());
+    drop(revocations::compile(&mut compiling));
+    // What is told of a key's value holds, whatever is wrong beside it; but for issuers, whose keys
+    // depend on each other, and for redirects to listeners that may have been meant to have TLS.
+    let is_doubtful = |kind: &str| rest.doubtful.iter().any(|table| table.starts_with(kind));
+    let doubtful = |path: &str| {
+        let table = |name: &&String| path == name.as_str() || path.starts_with(&format!("{name}."));
+        let of_issuer = path.starts_with("issuer.") && rest.doubtful.iter().any(|one| table(&one));
+        of_issuer || path.ends_with(".redirect_to") && is_doubtful("listener.")
+    };
+    let is_told = |one: &Diagnostic| {
+        one.span.is_some() && told.list().iter().any(|known| known.span == one.span)
+    };
+    let errors = compiling.diagnostics.into_iter().filter(|one| one.severity == Severity::Error);
+    errors.filter(|one| !doubtful(&one.path) && !is_told(one)).collect()
 }
 
 /// A compilation under way.
@@ -129,7 +137,35 @@ pub(super) struct Compiling<'a> {
     internal: Vec<(Matcher, Files)>,
     /// The pages of all routes that have none of their own.
     pub(super) error_pages: Option<Arc<ErrorPages>>,
+    /// Whether the routes are those that were meant: only then it means something how they meet.
+    routes_are_whole: bool,
     diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Compiling<'a> {
+    fn of(
+        loaded: &'a Loaded,
+        previous: Option<&'a Snapshot>,
+        surroundings: &'a Surroundings,
+    ) -> Self {
+        let mut compiling = Self {
+            config: &loaded.config,
+            source: &loaded.source,
+            previous,
+            surroundings,
+            slots: HashMap::new(),
+            state_dir: None,
+            key_sets: Vec::new(),
+            limiters: Vec::new(),
+            files: Cache::new(loaded.config.cache.files.bytes()),
+            internal: Vec::new(),
+            error_pages: None,
+            routes_are_whole: true,
+            diagnostics: Vec::new(),
+        };
+        compiling.slots = listeners::slots(&compiling);
+        compiling
+    }
 }
 
 impl Compiling<'_> {
@@ -160,7 +196,7 @@ impl Compiling<'_> {
         let upstreams = Upstreams::compile(self);
         let (matchers, plans) = self.routes(&mut issuers, &upstreams);
         // How routes meet does not depend on what they lead to.
-        if matchers.len() == config.routes.len() {
+        if matchers.len() == config.routes.len() && self.routes_are_whole {
             routes::overlaps(self, &matchers);
         }
         check::warn(self);
@@ -284,7 +320,8 @@ impl Compiling<'_> {
         })
     }
 
-    /// The action behind its policy, and where it leads.
+    /// The action behind its policy, and where it leads. Without a policy there is none, but what is
+    /// wrong with it is told all the same.
     fn does(
         &mut self,
         at: usize,
@@ -299,7 +336,6 @@ impl Compiling<'_> {
             let (action, upgrades) = (Action::Internal, false);
             return Some(Does { action, upstream: None, upgrades, path: None, to });
         }
-        let policy = policy?;
         let (action, to) = if let Some(reference) = &route.upstream {
             // A name that does not exist was reported while loading.
             let target = upstreams.find(&reference.value)?;
@@ -308,13 +344,13 @@ impl Compiling<'_> {
             let redirection = self.redirection(at, written, matcher)?;
             let kept = if redirection.kept.is_some() { "*" } else { "" };
             let to = format!("{} {}{kept}", redirection.status.as_u16(), redirection.to);
-            (Action::Redirect(Guarded::new(policy, redirection)), to)
+            (Action::Redirect(Guarded::new(policy?, redirection)), to)
         } else if route.verify.value {
-            (Action::Verify(Guarded::new(policy, Verify)), "verify".to_owned())
+            (Action::Verify(Guarded::new(policy?, Verify)), "verify".to_owned())
         } else {
             let files = files::compile(self, at, route, matcher)?;
             let to = route.static_root.as_ref()?.value.display().to_string();
-            (Action::Files(Guarded::new(policy, files)), to)
+            (Action::Files(Guarded::new(policy?, files)), to)
         };
         Some(Does { action, upstream: None, upgrades: true, path: None, to })
     }
@@ -324,7 +360,7 @@ impl Compiling<'_> {
         at: usize,
         route: &Route,
         matcher: &Matcher,
-        policy: Policy,
+        policy: Option<Policy>,
         target: Target,
     ) -> Option<Does> {
         let Target { upstream, by, id } = target;
@@ -347,7 +383,7 @@ impl Compiling<'_> {
             upstream,
         };
         let internal = files::internal(&self.internal, route, matcher);
-        let action = Action::Proxy(Guarded::new(policy, Proxied { proxy, internal }));
+        let action = Action::Proxy(Guarded::new(policy?, Proxied { proxy, internal }));
         Some(Does { action, upstream: Some(destination), upgrades, path, to })
     }
 

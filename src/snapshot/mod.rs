@@ -56,7 +56,7 @@ use crate::state_dir::StateDir;
 use crate::telemetry::ids::IssuerId;
 use crate::upstream::Upstream;
 
-pub use compile::{Compiled, Surroundings, compile};
+pub use compile::{Compiled, Surroundings, compile, problems};
 pub use listeners::ListenerSpec;
 use plan::{ListenerPlan, RoutePlan};
 pub use revocations::{MAX_FILE, ReadError, Revoked, kept_name, said};

@@ -16,9 +16,12 @@ use super::{
 
 mod issuer;
 mod route;
+mod sense;
 mod shape;
 mod static_files;
 mod upstream;
+
+pub(super) use sense::routes_written;
 
 /// Checks what no single value shows.
 pub(super) fn rules(config: &Config, document: &Node, walk: &mut Walk<'_>) {
@@ -33,6 +36,7 @@ pub(super) fn rules(config: &Config, document: &Node, walk: &mut Walk<'_>) {
     route::rules(config, &names, walk);
     server(config, walk);
     addresses(config, walk);
+    sense::rules(config, document, walk);
 }
 
 /// The names that tables have in the file, whether or not the tables could be read.

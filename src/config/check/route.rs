@@ -120,10 +120,6 @@ fn methods(route: &Route, path: &str, walk: &mut Walk<'_>) {
 fn logout(route: &Route, names: &Names<'_>, path: &str, walk: &mut Walk<'_>) {
     let Some(watched) = &route.revoke_on else { return };
     let path = format!("{path}.revoke_on");
-    if route.static_root.is_some() {
-        let hint = "leave it out, or name an `upstream`";
-        report(walk, &watched.span, &path, "a folder answers no logout", hint);
-    }
     if route.methods.as_ref().is_some_and(|methods| methods.iter().all(|one| one.value != "POST")) {
         let hint = "add `POST` to `methods`, or move `revoke_on` to the route that takes it";
         report(walk, &watched.span, &path, "a logout is a POST, which this route refuses", hint);
