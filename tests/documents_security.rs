@@ -25,6 +25,28 @@ fn every_attack_on_http_has_its_row() {
     is_complete("docs/http.md", 'H', 29);
 }
 
+/// What Portcullis does is shown by a test; what it does not do is said so.
+#[test]
+fn every_feature_names_its_test() {
+    let text = read("docs/http.md");
+    let table = text.split_once("\n## Features\n").expect("the table of features").1;
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| feature "))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() >= 60, "only {} rows", rows.len());
+    for row in rows {
+        let ["", feature, does, shown_by, beside, ""] = row[..] else { panic!("{row:?}") };
+        let is_absent = does.starts_with("No:") || does == "No." || does.starts_with("Not ");
+        assert!(is_absent || !names(shown_by).is_empty(), "{feature}: no test shows it");
+        assert!(
+            beside.is_empty() || !names(beside).is_empty(),
+            "{feature}: who was run, and where?"
+        );
+    }
+}
+
 #[test]
 fn every_test_that_is_named_exists() {
     let mut faults = Vec::new();
@@ -85,7 +107,10 @@ fn is_complete(document: &str, letter: char, count: usize) {
 
 fn rows(text: &str, letter: char) -> Vec<Row> {
     let begins = format!("| {letter}");
-    let lines = text.lines().filter(|line| line.starts_with(&begins));
+    let has_id = |line: &&str| {
+        line.strip_prefix(&begins).is_some_and(|id| id.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let lines = text.lines().filter(has_id);
     lines
         .map(|line| {
             let columns: Vec<_> = line.split('|').map(str::trim).collect();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::Site;
+use super::{Site, token};
 use crate::support::upstream::{Then, Upstream};
 
 /// An application that answers `/open/evil` with these bytes, and everything else well.
@@ -203,5 +203,37 @@ fn h13_a_failure_is_counted_once() {
             .collect();
         let [line] = counted[..] else { panic!("{counted:?}") };
         assert!(line.contains(reason) && line.ends_with(" 1"), "{line}");
+    }
+}
+
+/// An answer that says it may be kept by everybody, to a request with somebody's token.
+#[test]
+fn h27_an_answer_is_nobody_elses() {
+    let site = Site::with(
+        Upstream::start(|request, stream| {
+            let who = request.headers("authorization").concat();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=3600\r\nVary: Accept\r\n\
+                 ETag: \"1\"\r\nX-Who: {}\r\nContent-Length: 2\r\n\r\nok",
+                who.len()
+            )?;
+            Ok(Then::Keep)
+        }),
+        "",
+    );
+    let get = |path: &str, headers: &str| {
+        site.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).expect(200)
+    };
+    let token = token();
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let first = get("/private/x", &bearer);
+    assert_eq!(first.header("cache-control"), Some("public, max-age=3600"));
+    assert_eq!((first.header("vary"), first.header("etag")), (Some("Accept"), Some("\"1\"")));
+    // Each asks the application anew, whatever was answered before and to whom.
+    assert_ne!(first.header("x-who"), get("/open/x", "").header("x-who"));
+    for count in 3..=6 {
+        get("/open/x", "If-None-Match: \"1\"\r\n");
+        assert_eq!(site.upstream.count(), count);
     }
 }
