@@ -32,6 +32,8 @@ pub(super) struct Child {
     changes: unix::Signal,
     /// Its exit code, or 128 and the signal that ended it.
     ended: Option<u8>,
+    /// Nobody of the group is left: its number may be somebody else's by now.
+    is_over: bool,
 }
 
 impl Child {
@@ -49,7 +51,7 @@ impl Child {
             .spawn()?;
         let pid = i32::try_from(started.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("not a process"))?;
-        Ok(Self { pid, changes, ended: None })
+        Ok(Self { pid, changes, ended: None, is_over: false })
     }
 
     pub(super) fn id(&self) -> i32 {
@@ -97,6 +99,9 @@ impl Child {
     /// To each process of the group; none of them may be left.
     fn signal(&self, signal: Signal) {
         // The kernel gives the number to nobody else while the group has a member.
+        if self.is_over {
+            return;
+        }
         match kill_process_group(self.pid, signal) {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => tracing::warn!(%error, "the command can't be signalled"),
@@ -105,7 +110,7 @@ impl Child {
 
     fn group_is_there(&mut self) -> bool {
         self.look();
-        test_kill_process_group(self.pid).is_ok()
+        !self.is_over
     }
 
     /// The code, once there is one; takes in whatever has ended.
@@ -118,6 +123,9 @@ impl Child {
         // The first process of a container inherits everybody's orphans.
         if self.ended.is_some() || getpid() == Pid::INIT {
             self.reap_others();
+        }
+        if self.ended.is_some() && !self.is_over {
+            self.is_over = test_kill_process_group(self.pid).is_err();
         }
         self.ended
     }
