@@ -151,7 +151,7 @@ fn a_changed_key_file_is_picked_up_by_itself_and_a_bad_one_changes_nothing() {
     };
     publish(&[&old]);
     let upstream = Upstream::saying("reached");
-    let settings = "jwks_file = \"jwks.json\"\nunknown_kid_cooldown = \"1s\"";
+    let settings = "jwks_file = \"jwks.json\"";
     let gateway = setup.start(&configuration(iss, &upstream, settings, &state));
     gateway.admin("/readyz").expect(200);
     let mut client = Client::tcp(gateway.address("main"));
