@@ -2,7 +2,7 @@
 //!
 //! Owns the process and its group, which ends with this: no zombie is left, and nobody of the group
 //! goes on. Trusts the command to be the operator's. If the gateway is killed, the kernel tells the
-//! command so (see [`exec`](super::exec)).
+//! command so (see [`super::exec`]).
 
 use std::ffi::OsString;
 use std::io;
