@@ -1,8 +1,8 @@
 //! Opening a connection to an endpoint.
 //!
-//! Owns the sockets' kinds and options; the TLS handshake is part of connecting. Name resolution happens on the blocking pool, never on a
-//! worker's own thread, and counts towards the connect timeout; addresses that are literals are
-//! not looked up.
+//! Owns the sockets' kinds and options; the TLS handshake is part of connecting. Name resolution
+//! happens on the blocking pool, never on a worker's own thread, and counts towards the connect
+//! timeout; addresses that are literals are not looked up.
 
 use std::io;
 use std::path::Path;

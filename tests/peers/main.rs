@@ -1,8 +1,5 @@
-//! Portcullis against programs that others wrote: curl, Prometheus, nghttp2, and of npm jose and
-//! oidc-provider. They come from Debian's packages; one that is missing fails its tests by the
-//! package's name.
-//! Portcullis against programs that others wrote: curl, Prometheus and nghttp2 come from Debian's
-//! packages (one that is missing fails its tests by the package's name), other proxies from PyPI.
+//! Portcullis against programs that others wrote. Those of Debian's packages that are missing fail
+//! their tests by the package's name (`.ci/run` installs them); others come from PyPI and npm.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
