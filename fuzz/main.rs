@@ -23,6 +23,7 @@ mod path;
 mod pen;
 mod place;
 mod pointer;
+mod proxy_header;
 mod ranges;
 mod tags;
 mod token;
@@ -48,7 +49,7 @@ macro_rules! targets {
                     });
                 let executed = EXECUTED.load(Ordering::Relaxed);
                 println!(
-                    "fuzz {:<10} {executed} executions in {} s, no finding",
+                    "fuzz {:<12} {executed} executions in {} s, no finding",
                     stringify!($name),
                     begun.elapsed().as_secs()
                 );
@@ -58,7 +59,10 @@ macro_rules! targets {
     };
 }
 
-targets! { access_log claims config encodings head header jwk jwks path place pointer ranges tags token }
+targets! {
+    access_log claims config encodings head header jwk jwks path place pointer proxy_header ranges tags
+    token
+}
 
 /// Bytes of an input: what is wrong is wrong within a few hundred, and short ones are many.
 const LONGEST: usize = 256;

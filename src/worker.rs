@@ -76,6 +76,18 @@ impl Worker {
         Ok(Self { handle, stop, thread })
     }
 
+    /// Whether its thread has ended though nobody told it to: it panicked.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends its thread as a panic would.
+    #[cfg(test)]
+    pub(crate) fn lose(&mut self) {
+        let (other, _) = oneshot::channel();
+        drop(std::mem::replace(&mut self.stop, other));
+    }
+
     /// Ends workers, all at the same time: what they still serve is cut. Blocks until their threads
     /// have ended.
     pub(crate) fn end(workers: Vec<Self>) {

@@ -200,6 +200,11 @@ public = true
 path = "/only"
 methods = ["PUT"]
 upstream = "web"
+[[route]]
+path = "/old/*"
+upstream = "web"
+strip_prefix = "/old"
+add_prefix = "/new"
 "#
     ));
     Certificate::make(folder.path());
@@ -230,6 +235,7 @@ fn routes_prints_the_table_as_compiled() {
         ["*", "/api/orders/*", "GET, HEAD, POST", r#"shop: scope any of ["orders:read"]"#, "web"],
         ["*.example.com", "/about", "*", "public", &about],
         ["*", "/only", "PUT", "shop", "web"],
+        ["*", "/old/*", "*", "shop", "web (/old/* -> /new/*)"],
     ];
     assert_eq!(rows, expected.map(Vec::from));
 }

@@ -4,7 +4,7 @@
 //! Its errors never end the process: a configuration that can't be installed leaves the running
 //! one as it is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +54,8 @@ pub(super) struct Parts {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Resolves, even with an error, when it is time to drain.
     pub(super) ended: oneshot::Receiver<()>,
+    /// Told which thread is lost.
+    pub(super) losing: watch::Sender<Option<String>>,
 }
 
 pub(super) fn control_thread(parts: Parts, started: &std::sync::mpsc::Sender<Result<(), String>>) {
@@ -96,6 +98,7 @@ struct Control {
     retired: Vec<Arc<Snapshot>>,
     /// What was read last, whether or not it was installed.
     read: Source,
+    losing: watch::Sender<Option<String>>,
 }
 
 /// What asks something of the control thread.
@@ -120,6 +123,7 @@ impl Control {
             addresses,
             commands,
             ended,
+            losing,
         } = parts;
         let server = &loaded.config.server;
         let connections = Connections::new(server.max_connections, server.max_connections_per_ip);
@@ -159,6 +163,7 @@ impl Control {
             draining,
             retired: Vec::new(),
             read: loaded.source,
+            losing,
         };
         control.listen(compiled.listeners, bound, &compiled.snapshot).await?;
         control.surroundings.metrics.reload(ReloadResult::Ok, control.surroundings.clock.wall());
@@ -187,9 +192,7 @@ impl Control {
         loop {
             tokio::select! {
                 _ = &mut inputs.ended => break,
-                Some(reply) = inputs.commands.recv() => {
-                    let _nobody = reply.send(self.reload().await).is_err();
-                }
+                Some(command) = inputs.commands.recv() => self.obey(command).await,
                 Some(request) = inputs.admin.recv() => {
                     let outcome = match self.reload().await {
                         Ok(_) => Reloaded::Installed { generation: self.cell.generation() },
@@ -205,10 +208,37 @@ impl Control {
                         let _told = self.reload().await.is_err();
                     }
                 }
-                _ = housekeeping.tick() => self.retire(),
+                _ = housekeeping.tick() => {
+                    self.retire();
+                    if let Some(lost) = self.lost() {
+                        tracing::error!("{lost}: the gateway ends");
+                        self.losing.send_replace(Some(lost));
+                        break;
+                    }
+                }
             }
         }
         self.drain(inputs).await;
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reload(reply) => {
+                let _nobody = reply.send(self.reload().await).is_err();
+            }
+            #[cfg(test)]
+            Command::LoseWorker => self.workers.iter_mut().take(1).for_each(Worker::lose),
+        }
+    }
+
+    /// A thread that has ended by itself, which only a panic makes it do. Its connections are gone,
+    /// and with it maybe what others rely on: a new process is sound, this one may not be.
+    fn lost(&self) -> Option<String> {
+        if self.workers.iter().any(Worker::is_lost) {
+            return Some("a worker's thread has panicked".to_owned());
+        }
+        let lost = self.acceptors.values().any(Acceptor::is_lost);
+        lost.then(|| "an acceptor's thread has panicked".to_owned())
     }
 
     /// Whether the file says something else than when it was read last: its folder changes for
@@ -265,7 +295,9 @@ impl Control {
     async fn prepare(&self, running: &Arc<Snapshot>) -> Result<Prepared, Diagnostics> {
         let (origin, environment) = (self.origin.clone(), self.environment.clone());
         let (running, surroundings) = (Arc::clone(running), Arc::clone(&self.surroundings));
-        let open: HashSet<Place> = self.acceptors.keys().cloned().collect();
+        let listening =
+            |(place, acceptor): (&Place, &Acceptor)| (place.clone(), acceptor.listening());
+        let open: HashMap<_, _> = self.acceptors.iter().map(listening).collect();
         let prepared = spawn_blocking(move || {
             let loaded = origin.load(&environment)?;
             let refused = needs_restart(running.config(), &loaded);
@@ -273,8 +305,7 @@ impl Control {
                 return Err(Diagnostics::new(loaded.source, refused));
             }
             let compiled = compile(&loaded, Some(&running), &surroundings)?;
-            let is_new = |spec: &&ListenerSpec| !open.contains(&Place::of(spec));
-            let bound = bind_all(&loaded, compiled.listeners.iter().filter(is_new))?;
+            let bound = bind_all(&loaded, &compiled.listeners, &open)?;
             Ok(Prepared { loaded, compiled, bound })
         });
         prepared.await.unwrap_or_else(|panicked| {

@@ -12,14 +12,14 @@ mod revocations;
 mod tests;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Diagnostic, Diagnostics, Environment};
@@ -83,13 +83,24 @@ pub struct App {
     control: Option<JoinHandle<()>>,
     bound: Addresses,
     admin: Option<SocketAddr>,
+    lost: Lost,
 }
 
 /// Listener names and the TCP addresses they are bound to.
 type Addresses = Arc<Mutex<BTreeMap<String, SocketAddr>>>;
 
-/// The word to reload, with where its outcome is awaited.
-type Command = oneshot::Sender<Result<String, Diagnostics>>;
+/// What is asked of the control thread.
+#[derive(Debug)]
+enum Command {
+    /// With where the outcome is awaited.
+    Reload(oneshot::Sender<Result<String, Diagnostics>>),
+    /// End a worker's thread as a panic would.
+    #[cfg(test)]
+    LoseWorker,
+}
+
+/// Which thread is lost, once one is.
+type Lost = watch::Receiver<Option<String>>;
 
 // === impl App ===
 
@@ -107,7 +118,8 @@ impl App {
         let compiled = compile(&loaded, None, &surroundings).map_err(StartError::Configuration)?;
         warn(&loaded.warnings);
         warn(&compiled.warnings);
-        let bound = bind_all(&loaded, &compiled.listeners).map_err(StartError::Configuration)?;
+        let bound = bind_all(&loaded, &compiled.listeners, &HashMap::new())
+            .map_err(StartError::Configuration)?;
         let admin = bind_admin(&loaded).map_err(StartError::Configuration)?;
         let admin_address = admin.local_addr();
         let access_log = access_log(&loaded.config, &options.access_log, &metrics)
@@ -116,6 +128,7 @@ impl App {
         let addresses = Addresses::default();
         let (commands, received) = mpsc::channel(8);
         let (end, ended) = oneshot::channel();
+        let (losing, lost) = watch::channel(None);
         let (started, outcome) = std::sync::mpsc::channel();
         let parts = Parts {
             options,
@@ -128,6 +141,7 @@ impl App {
             addresses: Arc::clone(&addresses),
             commands: received,
             ended,
+            losing,
         };
         let control = std::thread::Builder::new()
             .name("control".to_owned())
@@ -140,6 +154,7 @@ impl App {
                 control: Some(control),
                 bound: addresses,
                 admin: admin_address,
+                lost,
             }),
             Ok(Err(error)) => Err(StartError::System(error)),
             Err(_) => Err(StartError::System("the control thread ended".to_owned())),
@@ -166,8 +181,23 @@ impl App {
             let source = config::Source::new("reload", "");
             Diagnostics::new(source, vec![Diagnostic::of_file("the gateway is ending")])
         };
-        self.commands.send(reply).await.map_err(|_| ended())?;
+        self.commands.send(Command::Reload(reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Returns when a thread is lost that the gateway can't be without, and says which. What was
+    /// begun on other threads is served to its end; then whoever started the process should start
+    /// it anew.
+    pub async fn lost(&self) -> String {
+        let mut lost = self.lost.clone();
+        let named = lost.wait_for(Option::is_some).await.ok().and_then(|named| named.clone());
+        named.unwrap_or_else(|| "the control thread has ended".to_owned())
+    }
+
+    /// Ends the thread of a worker as a panic would.
+    #[cfg(test)]
+    pub(crate) async fn lose_worker(&self) {
+        self.commands.send(Command::LoseWorker).await.unwrap();
     }
 
     /// Serves what was begun, closes everything, and returns when all threads have ended.

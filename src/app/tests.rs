@@ -138,6 +138,58 @@ fn answer(head: &str) -> String {
 // === records ===
 
 #[test]
+fn a_listener_moves_between_addresses_that_share_its_port() {
+    let application = application();
+    let at = |address: &str| {
+        format!("[listener.main]\naddress = \"{address}\"\n") + &public("/*", application)
+    };
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let running = Running::start(&at(&format!(":{port}")));
+    let local = SocketAddr::from(([127, 0, 0, 1], port));
+    let answers = || ask(local, &request("GET", "/")).starts_with("HTTP/1.1 200");
+    for address in ["127.0.0.1", "0.0.0.0", "localhost", "", "127.0.0.1"] {
+        running.reload(&at(&format!("{address}:{port}"))).unwrap();
+        assert!(answers(), "{address}");
+    }
+    // And nobody else may: neither another program, nor a second listener beside one that stays.
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = elsewhere.local_addr().unwrap();
+    running.reload(&at(&taken.to_string())).unwrap_err();
+    let two =
+        at(&format!("127.0.0.1:{port}")) + &format!("[listener.more]\naddress = \":{port}\"\n");
+    running.reload(&two).unwrap_err();
+    let both = format!("[listener.a]\naddress = \"0.0.0.0:{port}\"\n")
+        + &format!("[listener.b]\naddress = \":{port}\"\n")
+        + &public("/*", application);
+    running.reload(&both).unwrap_err();
+    assert!(TcpListener::bind(("127.0.0.1", port)).is_err());
+    assert!(answers());
+}
+
+#[test]
+fn a_client_that_asks_and_leaves_at_once_has_its_record() {
+    let application = application();
+    let running = Running::start(&(listener("main") + &public("/*", application)));
+    let address = running.address("main");
+    for _ in 0..ONES_THAT_LEAVE {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request("GET", "/left").as_bytes()).unwrap();
+    }
+    // The drain waits for all that was accepted; what was accepted is in the order it came.
+    assert!(ask(address, &request("GET", "/stayed")).starts_with("HTTP/1.1 200"));
+    let records = running.records();
+    let left: Vec<_> = records.iter().filter(|record| record["path"] == "/left").collect();
+    assert_eq!(left.len(), ONES_THAT_LEAVE);
+    for record in left {
+        let status = record["status"].as_u64().unwrap();
+        assert!(matches!(status, 200 | 499), "{record}");
+    }
+}
+
+/// Enough that some are gone before anybody has looked at what they ask.
+const ONES_THAT_LEAVE: usize = 50;
+
+#[test]
 fn every_exchange_has_one_record_that_says_how_it_ended() {
     let application = application();
     let gateway = Running::start(&(listener("main") + &public("/*", application)));

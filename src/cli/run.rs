@@ -121,22 +121,44 @@ fn tell(app: &App) {
 pub(super) fn serve(running: Running) -> Result<(), Failure> {
     let Running { app, runtime, mut signals } = running;
     let outcome = runtime.block_on(async {
-        obey(&app, &mut signals).await;
-        drain(app, &mut signals).await
+        let why = obey(&app, &mut signals).await;
+        drain(app, &mut signals).await?;
+        why.outcome()
     });
     // Dropping it would wait for the drain, which a second signal does not.
     runtime.shutdown_background();
     outcome
 }
 
-/// Reloads when told so, until told to stop, and by which signal.
-async fn obey(app: &App, signals: &mut Signals) -> Signal {
+/// Why a gateway ends.
+enum Why {
+    /// It was told to.
+    Told(Signal),
+    /// A thread of it is lost.
+    Lost(String),
+}
+
+impl Why {
+    fn outcome(self) -> Result<(), Failure> {
+        match self {
+            Self::Told(_) => Ok(()),
+            Self::Lost(thread) => Err(Failure::Running(thread)),
+        }
+    }
+}
+
+/// Reloads when told so, until told to stop or until that is necessary.
+async fn obey(app: &App, signals: &mut Signals) -> Why {
     loop {
-        match signals.next().await {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            thread = app.lost() => return Why::Lost(thread),
+        };
+        match asked {
             // What is wrong with it was told by the log; the running configuration stays.
             Asked::Reload => drop(app.reload().await),
-            Asked::Interrupt => return Signal::INT,
-            Asked::Terminate => return Signal::TERM,
+            Asked::Interrupt => return Why::Told(Signal::INT),
+            Asked::Terminate => return Why::Told(Signal::TERM),
         }
     }
 }
@@ -227,8 +249,8 @@ async fn beside(
         }
     };
     tell(&app);
-    let signal = tokio::select! {
-        signal = obey(&app, signals) => Some(signal),
+    let why = tokio::select! {
+        why = obey(&app, signals) => Some(why),
         code = child.ended() => {
             tracing::error!(code, "the command has ended: so does the gateway");
             None
@@ -239,7 +261,13 @@ async fn beside(
         child.kill().await;
         return Err(failure);
     }
-    ended(stop_all(&mut child, signal.unwrap_or(Signal::TERM), deadline, signals).await)
+    let signal = match &why {
+        Some(Why::Told(signal)) => *signal,
+        Some(Why::Lost(_)) | None => Signal::TERM,
+    };
+    let code = stop_all(&mut child, signal, deadline, signals).await;
+    why.map_or(Ok(()), Why::outcome)?;
+    ended(code)
 }
 
 /// Ends the command and its group, at once if told to stop once more; its code.
@@ -272,4 +300,36 @@ async fn stop(signals: &mut Signals) -> Signal {
 
 fn ended(code: u8) -> Result<(), Failure> {
     if code == 0 { Ok(()) } else { Err(Failure::Ended(code)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_loses_a_thread_ends_with_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[listener.main]\naddress = \"127.0.0.1:0\"\n\
+                    [admin]\naddress = \"127.0.0.1:0\"\n\
+                    [[route]]\npath = \"/*\"\nupstream = \"http://127.0.0.1:9\"\npublic = true\n";
+        let options = Options {
+            origin: Origin::Text {
+                name: "gateway.toml".to_owned(),
+                text: text.to_owned(),
+                folder: folder.path().to_owned(),
+            },
+            environment: Environment::default(),
+            clock: Clock::system(),
+            access_log: AccessSink::File(folder.path().join("access.log")),
+            watch: false,
+        };
+        let running = start(options).unwrap_or_else(|_| panic!("not started"));
+        running.runtime.block_on(running.app.lose_worker());
+        match serve(running) {
+            Err(Failure::Running(message)) => {
+                assert_eq!(message, "a worker's thread has panicked");
+            }
+            Ok(()) | Err(_) => panic!("not a failure while running, which is exit code 1"),
+        }
+    }
 }

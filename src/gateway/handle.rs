@@ -73,6 +73,17 @@ pub(super) async fn handle(
     response
 }
 
+/// Records a request whose client left before anybody looked at it.
+pub(super) fn abandoned(
+    gateway: &Gateway,
+    connection: &Arc<ConnectionInfo>,
+    request: Request<Incoming>,
+) {
+    let (mut parts, _body) = request.into_parts();
+    upgrade::take_extended_connect(&mut parts);
+    drop(Exchange::begin(gateway, gateway.snapshot(), connection, &parts, request_id()));
+}
+
 /// The steps of the story; whatever it returns is answered and recorded by [`handle`].
 async fn steps(
     gateway: &Gateway,

@@ -139,6 +139,10 @@ impl Handler for Gateway {
         handle::handle(self, connection, request).await
     }
 
+    fn abandoned(&self, connection: &Arc<ConnectionInfo>, request: Request<Incoming>) {
+        handle::abandoned(self, connection, request);
+    }
+
     fn refused_head(&self, connection: &Arc<ConnectionInfo>, refused: RefusedHead) -> Bytes {
         refused_head::refuse(self, connection, &refused)
     }

@@ -70,6 +70,8 @@ pub enum HostPatternError {
 pub enum PathPatternError {
     /// The path itself can't be requested.
     Path(PathError),
+    /// A segment is `.` or `..`: nothing is matched before those are resolved.
+    Dots,
     /// A segment, or all of it, is longer than any sensible path.
     TooLong,
     /// A `*` elsewhere than as the whole last segment.
@@ -211,14 +213,19 @@ impl FromStr for PathPattern {
             return Err(PathPatternError::Wildcard);
         }
         let canonical = canonicalize(path).map_err(PathPatternError::Path)?.path;
+        let mut buffer = [0; LONGEST_SEGMENT];
+        let mut is_dots =
+            |segment| matches!(decode_segment(segment, &mut buffer), Some(b"." | b".."));
+        if path.split('/').any(&mut is_dots) {
+            return Err(PathPatternError::Dots);
+        }
         let has_readings = canonicalize(&canonical).is_ok_and(|again| again.doubtful);
         if has_readings || is_prefix && canonical.ends_with('/') {
-            // `/a;b`, `/a%2Fb`, `/a//*` and `/a/./*`: somebody reads such a path otherwise, to
+            // `/a;b`, `/a%2Fb` and `/a//*`: somebody reads such a path otherwise, to
             // whom this route is another; whatever it would match is refused for that.
             return Err(PathPatternError::Path(PathError::Ambiguous));
         }
         let mut pattern = String::with_capacity(canonical.len());
-        let mut buffer = [0; LONGEST_SEGMENT];
         for segment in canonical.split('/').skip(1) {
             let decoded =
                 decode_segment(segment, &mut buffer).filter(|d| d.len() <= LONGEST_SEGMENT);
@@ -254,6 +261,7 @@ impl fmt::Display for PathPatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(error) => error.fmt(f),
+            Self::Dots => f.write_str("paths are matched without `.` and `..` segments"),
             Self::TooLong => f.write_str("the path is too long"),
             Self::Wildcard => f.write_str("`*` can only be the whole last segment, as in `/a/*`"),
         }

@@ -23,7 +23,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::admission::{Connections, Permit, Refusal};
 use super::connection::Peer;
 use super::drain::{Drain, DrainTrigger};
-use super::listen::{Bound, ListenSocket, SocketFile};
+use super::listen::{Bound, ListenSocket, Listening, SocketFile};
 use super::listener::ListenerState;
 
 /// A listening socket and the thread that accepts from it.
@@ -32,7 +32,7 @@ pub struct Acceptor {
     state: Arc<ArcSwap<ListenerState>>,
     trigger: DrainTrigger,
     thread: Mutex<Option<JoinHandle<()>>>,
-    address: Option<SocketAddr>,
+    listening: Listening,
 }
 
 impl Acceptor {
@@ -53,6 +53,8 @@ impl Acceptor {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let Bound { socket, file } = bound;
+        let socket = Arc::new(socket);
+        let listening = Listening { socket: Arc::downgrade(&socket), address };
         let socket = {
             let _entered = runtime.enter();
             watch(socket)?
@@ -68,17 +70,27 @@ impl Acceptor {
         let thread = std::thread::Builder::new()
             .name(format!("accept-{name}"))
             .spawn(move || runtime.block_on(accepting.run()))?;
-        Ok(Self { state, trigger, thread: Mutex::new(Some(thread)), address })
+        Ok(Self { state, trigger, thread: Mutex::new(Some(thread)), listening })
     }
 
     /// The address of a TCP socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.address
+        self.listening.local_addr()
+    }
+
+    /// The socket, for those who bind beside it.
+    pub fn listening(&self) -> Listening {
+        self.listening.clone()
     }
 
     /// Settings and certificates for connections from now on.
     pub fn update(&self, state: ListenerState) {
         self.state.store(Arc::new(state));
+    }
+
+    /// Whether its thread has ended though nobody told it to: it panicked.
+    pub fn is_lost(&self) -> bool {
+        self.thread.lock().as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// Stops: a unix socket loses its name, what waits in the kernel's queue is accepted, the
@@ -145,7 +157,7 @@ pub(super) enum AcceptedStream {
 // === the thread ===
 
 struct Accepting {
-    socket: AsyncFd<ListenSocket>,
+    socket: AsyncFd<Arc<ListenSocket>>,
     file: Option<SocketFile>,
     state: Arc<ArcSwap<ListenerState>>,
     workers: Vec<WorkerHandle>,
@@ -181,7 +193,8 @@ impl Accepting {
     }
 
     async fn accept(&self, back_off: &mut BackOff) -> Option<(AcceptedStream, Peer)> {
-        let accepted = self.socket.async_io(tokio::io::Interest::READABLE, ListenSocket::accept);
+        let accepted =
+            self.socket.async_io(tokio::io::Interest::READABLE, |socket| socket.accept());
         match accepted.await {
             Ok(accepted) => {
                 back_off.reset();
@@ -250,7 +263,7 @@ impl Accepting {
         let least = self
             .workers
             .iter()
-            // A worker that panicked takes nothing any more; the others do.
+            // A worker that panicked takes nothing any more; the others do until all end.
             .filter(|worker| !worker.sender.is_closed() && worker.sender.capacity() > 0)
             .min_by_key(|worker| worker.open());
         let Some(worker) = least else { return Err(accepted) };
@@ -267,7 +280,7 @@ impl Accepting {
               descriptor for life. Tokio's own listeners would register each accepted stream with \
               this thread's runtime, only to have it taken out again for its worker's"
 )]
-fn watch(socket: ListenSocket) -> io::Result<AsyncFd<ListenSocket>> {
+fn watch(socket: Arc<ListenSocket>) -> io::Result<AsyncFd<Arc<ListenSocket>>> {
     AsyncFd::new(socket)
 }
 
@@ -359,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exhaustion_pauses_longer_each_time_and_recovers() {
+    fn h19_exhaustion_pauses_longer_each_time_and_recovers() {
         let mut back_off = BackOff::default();
         let no_descriptors = io::Error::from(Errno::MFILE);
         let pauses: Vec<u64> = (0..10)

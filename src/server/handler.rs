@@ -5,6 +5,7 @@
 //! the exchange is, whatever the handler did.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,6 +34,10 @@ pub trait Handler: Clone + Send + Sync + 'static {
         connection: &Arc<ConnectionInfo>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// The client took a request back before [`Handler::handle`] was asked: hyper drops it at once
+    /// if the end of the connection came with it. For the record that every request gets.
+    fn abandoned(&self, connection: &Arc<ConnectionInfo>, request: Request<Incoming>);
 
     /// A request's head was refused before it was one. For the record that every answer gets;
     /// returns the body of the answer, a problem (RFC 9457). Where hyper has answered already
@@ -81,7 +86,11 @@ pub(super) fn service<H: Handler>(
     service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         let mut call = Call::begin(&shared.info, !request.body().is_end_stream());
+        let mut unasked = Unasked { shared, request: Some(request) };
         async move {
+            // It is there until it is taken here.
+            let Some(request) = unasked.request.take() else { return pending().await };
+            let shared = &unasked.shared;
             let mut response = shared.handler.handle(&shared.info, request).await;
             call.responded = true;
             // After a 101 there is nothing left to close, and its `Connection` says what it is.
@@ -92,6 +101,20 @@ pub(super) fn service<H: Handler>(
             Ok(response.map(|body| Answer { body, call }))
         }
     })
+}
+
+/// A request that nobody was asked to answer yet.
+struct Unasked<H: Handler> {
+    shared: Arc<Shared<H>>,
+    request: Option<Request<Incoming>>,
+}
+
+impl<H: Handler> Drop for Unasked<H> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            self.shared.handler.abandoned(&self.shared.info, request);
+        }
+    }
 }
 
 /// An exchange that is alive.

@@ -9,9 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 use std::time::SystemTime;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +70,16 @@ pub(super) enum ListenSocket {
     Unix(UnixListener),
 }
 
+impl ListenSocket {
+    /// Whether a socket that asks for the same may have an address that overlaps this one's.
+    fn share(&self, on: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => SockRef::from(listener).set_reuse_port(on),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+}
+
 /// The name of a unix socket in the file system; dropped, it is removed.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -115,29 +126,65 @@ impl Drop for SocketFile {
 /// What the system says; `AddrInUse` also for a unix socket that somebody listens on, and
 /// `AlreadyExists` for a file there that is no socket.
 pub fn bind(address: &ListenAddress) -> io::Result<Bound> {
+    bind_with(address, false)
+}
+
+fn bind_with(address: &ListenAddress, shared: bool) -> io::Result<Bound> {
     match address {
-        ListenAddress::Tcp { host: None, port } => bind_everywhere(*port),
-        ListenAddress::Tcp { host: Some(host), port } => bind_host(host, *port),
+        ListenAddress::Tcp { host: None, port } => bind_everywhere(*port, shared),
+        ListenAddress::Tcp { host: Some(host), port } => bind_host(host, *port, shared),
         ListenAddress::Unix(path) => bind_unix(path),
     }
 }
 
-fn bind_everywhere(port: u16) -> io::Result<Bound> {
+/// Like [`bind`], at a port of which sockets of ours are about to close. They share it until this
+/// one listens: with sockets of this user that ask for it, and with nobody else's.
+///
+/// # Errors
+/// As of [`bind`].
+pub fn bind_beside(address: &ListenAddress, leaving: &[Listening]) -> io::Result<Bound> {
+    let share = |on| leaving.iter().try_for_each(|listening| listening.share(on));
+    let bound = share(true).and_then(|()| bind_with(address, true));
+    share(false)?;
+    let bound = bound?;
+    bound.socket.share(false)?;
+    Ok(bound)
+}
+
+/// A listening socket of ours, for whoever binds beside it.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    pub(super) socket: Weak<ListenSocket>,
+    pub(super) address: Option<SocketAddr>,
+}
+
+impl Listening {
+    /// The address of a TCP socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    fn share(&self, on: bool) -> io::Result<()> {
+        self.socket.upgrade().map_or(Ok(()), |socket| socket.share(on))
+    }
+}
+
+fn bind_everywhere(port: u16, shared: bool) -> io::Result<Bound> {
     let any6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
-    match bind_tcp(any6, true) {
+    match bind_tcp(any6, true, shared) {
         // Bound to somebody else is an answer; no IPv6 on this system is not.
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            bind_tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false)
+            bind_tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), false, shared)
                 .map_err(|_| error)
         }
         bound => bound,
     }
 }
 
-fn bind_host(host: &str, port: u16) -> io::Result<Bound> {
+fn bind_host(host: &str, port: u16, shared: bool) -> io::Result<Bound> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in (host, port).to_socket_addrs()? {
-        match bind_tcp(address, false) {
+        match bind_tcp(address, false, shared) {
             Ok(bound) => return Ok(bound),
             Err(error) => last = error,
         }
@@ -145,12 +192,15 @@ fn bind_host(host: &str, port: u16) -> io::Result<Bound> {
     Err(last)
 }
 
-fn bind_tcp(address: SocketAddr, dual: bool) -> io::Result<Bound> {
+fn bind_tcp(address: SocketAddr, dual: bool, shared: bool) -> io::Result<Bound> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restart must not wait for the connections of the process before it to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
     if dual {
         socket.set_only_v6(false)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;
     listen(&socket)?;

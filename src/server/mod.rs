@@ -28,5 +28,5 @@ pub use acceptor::{Accepted, Acceptor, WorkerHandle};
 pub use admission::Connections;
 pub use connection::{BodyEnd, ConnectionInfo, InUse, Peer, Protocol, TlsInfo, serve};
 pub use handler::{Handler, Refusal, RefusedHead};
-pub use listen::{Bound, ListenAddress, SocketFile, StdSocket, bind};
+pub use listen::{Bound, ListenAddress, Listening, SocketFile, StdSocket, bind, bind_beside};
 pub use listener::{ListenerState, MaxHeaders, Settings};

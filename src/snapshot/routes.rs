@@ -7,8 +7,11 @@ use hyper::Method;
 use super::compile::Compiling;
 use super::plan::StreamEnds;
 use crate::config::{self, Diagnostic, RequireTable, Route, Spanned, WebOrigin};
+use crate::http::path::canonicalize;
 use crate::http::{Cors, CorsSettings};
-use crate::route::{HostPattern, ListenerSet, Matcher, MethodSet, PathPattern, Relation, relation};
+use crate::route::{
+    HostPattern, ListenerSet, Matcher, MethodSet, PathPattern, PathPatternError, Relation, relation,
+};
 
 /// What a route matches, and which listeners it names; `None` after a diagnostic.
 pub(super) fn matcher(compiling: &mut Compiling<'_>, at: usize, route: &Route) -> Option<Matcher> {
@@ -27,11 +30,7 @@ pub(super) fn matcher(compiling: &mut Compiling<'_>, at: usize, route: &Route) -
     let path = match route.path.value.parse::<PathPattern>() {
         Ok(path) => Some(path),
         Err(error) => {
-            compiling.report(
-                Diagnostic::error(route.path.span.clone(), format!("bad path: {error}"))
-                    .path(place("path"))
-                    .hint("a path is written as clients' paths are matched: `/a`, or `/a/*` for all below"),
-            );
+            compiling.report(bad_path(&route.path, error).path(place("path")));
             None
         }
     };
@@ -62,6 +61,15 @@ pub(super) fn matcher(compiling: &mut Compiling<'_>, at: usize, route: &Route) -
         }
     };
     Some(Matcher { hosts, path: path?, methods, listeners })
+}
+
+fn bad_path(written: &Spanned<String>, error: PathPatternError) -> Diagnostic {
+    let hint = match (error, canonicalize(&written.value)) {
+        (PathPatternError::Dots, Ok(meant)) => format!("write what it means: `{}`", meant.path),
+        _ => "a path is written as clients' paths are matched: `/a`, or `/a/*` for all below"
+            .to_owned(),
+    };
+    Diagnostic::error(written.span.clone(), format!("bad path: {error}")).hint(hint)
 }
 
 /// The answers of a route to pages of other origins; `request_id` names the header with the id.

@@ -347,7 +347,7 @@ impl Compiling<'_> {
 }
 
 impl RoutePlan {
-    /// What `routes` shows of the path: as it arrives, and as it is forwarded.
+    /// What `routes` and `explain` show of the path: as it arrives, and as it is forwarded.
     pub fn path_shown(&self) -> Option<String> {
         self.path.as_ref().map(|plan| plan.rewrite.to_string())
     }

@@ -25,7 +25,7 @@ pub struct RouteRow {
     pub methods: String,
     /// Who may: `public`, or the issuers and what they require.
     pub who: String,
-    /// The upstream or the folder.
+    /// The upstream or the folder, and what the path becomes on its way there.
     pub to: String,
 }
 
@@ -154,6 +154,9 @@ fn row(matcher: &Matcher, plan: &RoutePlan) -> RouteRow {
         path: matcher.path.to_string(),
         methods: matcher.methods.to_string(),
         who: plan.action.policy().map_or("applications".to_owned(), ToString::to_string),
-        to: plan.to.clone(),
+        to: match plan.path_shown() {
+            Some(path) => format!("{} ({path})", plan.to),
+            None => plan.to.clone(),
+        },
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -68,6 +69,16 @@ impl Frames {
         bytes.extend_from_slice(&stream.to_be_bytes());
         bytes.extend_from_slice(payload);
         self.stream.write_all(&bytes).and_then(|()| self.stream.flush()).is_ok()
+    }
+
+    /// Sends these bytes; false if the connection has ended, or takes nothing for too long.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).is_ok()
+    }
+
+    /// How long to wait until what is sent is taken.
+    pub(crate) fn give_up_after(&self, patience: Duration) {
+        self.stream.sock.set_write_timeout(Some(patience)).unwrap();
     }
 
     /// Sends a request whose headers are these and no others.

@@ -17,6 +17,8 @@ mod bodies;
 mod compress;
 /// Folders: ranges and ways out.
 mod files;
+/// What floods cost.
+mod floods;
 /// Frames as an attacker writes them.
 pub(crate) mod frames;
 /// Where one message ends and the next begins.

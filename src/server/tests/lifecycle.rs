@@ -5,7 +5,7 @@ use tokio::net::UnixStream;
 use super::*;
 
 #[tokio::test]
-async fn the_longest_parked_makes_room() {
+async fn h19_the_longest_parked_makes_room() {
     let gate = Gate::start(Options { max: 1, ..Options::default() });
     let mut first = gate.connect().await;
     send(&mut first, get("/first")).await;
@@ -18,7 +18,7 @@ async fn the_longest_parked_makes_room() {
 }
 
 #[tokio::test]
-async fn at_the_limit_new_connections_wait() {
+async fn h19_at_the_limit_new_connections_wait() {
     let gate = Gate::start(Options { max: 1, ..Options::default() });
     let mut first = gate.connect().await;
     send(&mut first, get("/wait")).await;
@@ -34,7 +34,7 @@ async fn at_the_limit_new_connections_wait() {
 }
 
 #[tokio::test]
-async fn one_address_has_its_own_limit() {
+async fn h19_one_address_has_its_own_limit() {
     let gate = Gate::start(Options { per_address: 1, ..Options::default() });
     let mut first = gate.connect().await;
     send(&mut first, get("/first")).await;

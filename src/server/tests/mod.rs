@@ -136,6 +136,8 @@ impl Handler for TestHandler {
         }
     }
 
+    fn abandoned(&self, _connection: &Arc<ConnectionInfo>, _request: Request<Incoming>) {}
+
     fn refused_head(&self, _connection: &Arc<ConnectionInfo>, refused: RefusedHead) -> Bytes {
         self.0.refused.lock().push(refused.refusal);
         format!("{:?}", refused.refusal).into()

@@ -143,3 +143,13 @@ fn no_message_shows_what_was_expanded() {
         assert!(!told.render(false).contains("hunter2"), "{}", told.render(false));
     }
 }
+
+#[test]
+fn a_path_that_means_another_is_refused_with_the_one_it_means() {
+    let workshop = Workshop::new();
+    let text = routes(&["path = \"/a/../b/*\""]);
+    let errors = workshop.try_compile(&text, None).map(|_| ()).unwrap_err();
+    let drawn = errors.render(false);
+    assert!(drawn.contains("paths are matched without `.` and `..` segments"), "{drawn}");
+    assert!(drawn.contains("write what it means: `/b/*`"), "{drawn}");
+}
