@@ -188,3 +188,147 @@ fn on_a_unix_socket_every_peer_can_be_a_balancer() {
     client.response().expect(200);
     assert_eq!(upstream.received()[0].headers("x-forwarded-for"), ["192.0.2.7"]);
 }
+
+/// An application that takes PROXY protocol headers: what came over each connection, byte by byte.
+struct Told {
+    address: std::net::SocketAddr,
+    connections: std::sync::mpsc::Receiver<Vec<u8>>,
+}
+
+impl Told {
+    /// Answers every request, and keeps the connections for more.
+    fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, connections) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let sender = sender.clone();
+                std::thread::spawn(move || sender.send(Self::serve(stream)));
+            }
+        });
+        Self { address, connections }
+    }
+
+    fn serve(mut stream: std::net::TcpStream) -> Vec<u8> {
+        use std::io::{Read as _, Write as _};
+        stream.set_read_timeout(Some(crate::support::HUNG)).unwrap();
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..read]);
+            if bytes.ends_with(b"\r\n\r\n") && bytes.windows(5).any(|five| five == b"GET /") {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                if stream.write_all(answer).is_err() {
+                    break;
+                }
+            }
+        }
+        bytes
+    }
+
+    /// What came over one connection that is over now: its header, and the requests behind it.
+    fn connection(&self) -> (Vec<u8>, String) {
+        let bytes = self.connections.recv_timeout(crate::support::HUNG).unwrap();
+        let get = bytes.windows(5).position(|five| five == b"GET /").unwrap();
+        (bytes[..get].to_vec(), String::from_utf8(bytes[get..].to_vec()).unwrap())
+    }
+}
+
+#[test]
+fn an_application_is_told_each_client_on_a_connection_of_its_own() {
+    for version in [Version::V1, Version::V2] {
+        let told = Told::start();
+        let word = if version == Version::V1 { "v1" } else { "v2" };
+        let setup = Setup::new();
+        let gateway = setup.start(&format!(
+            "[listener.main]\naddress = \"127.0.0.1:0\"\nproxy_protocol = [\"127.0.0.2\"]\n\
+             [upstream.app]\nendpoints = [\"http://{}\"]\nsend_proxy_protocol = \"{word}\"\n\
+             [[route]]\npath = \"/*\"\nupstream = \"app\"\npublic = true\n",
+            told.address,
+        ));
+        let expected = |client: &str| {
+            // The configured port, which is 0 here.
+            let server = if client.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+            write(version, Some(client.parse().unwrap()), server.parse().unwrap())
+        };
+        // Two requests of one client, then those of others: a connection each.
+        let clients = ["192.0.2.7:50000", "192.0.2.8:50001", "[2001:db8::9]:50002"];
+        for client in clients {
+            let mut connection = Client::tcp_from(BALANCER, gateway.address("main"));
+            connection.send(header(version, client));
+            for _ in 0..2 {
+                connection.send(REQUEST);
+                connection.response().expect(200);
+                let (opening, requests) = told.connection();
+                assert_eq!(opening, expected(client), "{word}");
+                assert_eq!(requests.matches("HTTP/1.1\r\n").count(), 1, "{requests}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whom_a_trusted_proxy_names_has_no_port_and_who_has_no_address_is_unknown() {
+    let told = Told::start();
+    let setup = Setup::new();
+    let socket = setup.folder().join("gate.sock");
+    let gateway = setup.start(&format!(
+        "[listener.main]\naddress = \"127.0.0.1:0\"\n[listener.local]\naddress = \"unix:gate.sock\"\n\
+         [upstream.app]\nendpoints = [\"http://{}\"]\nsend_proxy_protocol = \"v1\"\n\
+         [[route]]\npath = \"/*\"\nupstream = \"app\"\npublic = true\n\
+         [server]\ntrusted_proxies = [\"127.0.0.2\"]\n",
+        told.address,
+    ));
+    let mut proxied = Client::tcp_from(BALANCER, gateway.address("main"));
+    proxied.send(REQUEST.replace("X-For", "X-Forwarded-Port: 8443\r\nX-For"));
+    proxied.response().expect(200);
+    assert_eq!(told.connection().0, b"PROXY TCP4 203.0.113.9 0.0.0.0 0 8443\r\n");
+    let mut local = Client::unix(&socket);
+    local.send(REQUEST);
+    local.response().expect(200);
+    assert_eq!(told.connection().0, b"PROXY UNKNOWN\r\n");
+    // Nobody who is not trusted chooses what is told.
+    let mut somebody = Client::tcp_from(SOMEBODY, gateway.address("main"));
+    somebody.send(REQUEST);
+    somebody.response().expect(200);
+    let line = String::from_utf8(told.connection().0).unwrap();
+    assert!(line.starts_with("PROXY TCP4 127.0.0.3 0.0.0.0 "), "{line}");
+}
+
+#[test]
+fn a_gateway_behind_a_gateway_hears_the_client() {
+    let upstream = Upstream::saying("reached");
+    let inner = Setup::new();
+    let certificate = Certificate::make(inner.folder());
+    let inner = inner.start(&format!(
+        "[listener.main]\naddress = \"127.0.0.1:0\"\nproxy_protocol = [\"127.0.0.1\"]\n\
+         tls = {{ certificates = [{{ cert = \"server.crt\", key = \"server.key\" }}] }}\n\
+         [[route]]\npath = \"/*\"\nupstream = \"{}\"\npublic = true\n",
+        upstream.url(),
+    ));
+    for version in ["v1", "v2"] {
+        let outer = Setup::new();
+        let outer = outer.start(&format!(
+            "[listener.main]\naddress = \"127.0.0.1:0\"\n\
+             [upstream.inner]\nendpoints = [\"https://localhost:{}\"]\ntls = {{ ca = \"{}\" }}\n\
+             send_proxy_protocol = \"{version}\"\nhealth = {{ path = \"/\", interval = \"50ms\" }}\n\
+             [[route]]\npath = \"/*\"\nupstream = \"inner\"\npublic = true\n",
+            inner.address("main").port(),
+            certificate.cert.display(),
+        ));
+        let mut client = Client::tcp_from(SOMEBODY, outer.address("main"));
+        client.send("GET /asked HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.response().expect(200);
+        let received = upstream.received();
+        let asked = received.iter().rev().find(|one| one.target() == "/asked").unwrap();
+        assert_eq!(asked.headers("x-real-ip"), ["127.0.0.3"], "{version}");
+        // The gateway's own checks name nobody.
+        eventually("a check", || {
+            let received = upstream.received();
+            received.iter().any(|one| one.target() == "/").then_some(())
+        });
+    }
+    let local = "portcullis_proxy_headers_total{listener=\"main\",result=\"local\"}";
+    assert!(inner.metric(local) >= 1.0);
+}

@@ -54,6 +54,12 @@ table! {
         idle_connections: usize, default(64), limits(0, 65536);
         /// WebSocket connections to one endpoint, counted apart from requests; more are 503.
         max_tunnels: usize, default(1024), limits(0, 1000000);
+        /// Whether a connection begins with a PROXY protocol header that names the client, as version 1
+        /// or 2 (HAProxy's doc/proxy-protocol.txt): its address as `X-Forwarded-For` tells it, its
+        /// port, or 0 where a trusted proxy named it, and `0.0.0.0` or `::` with the port that it
+        /// asked. Checks and clients on a unix socket name nobody (`UNKNOWN`, `LOCAL`). Such a
+        /// connection is made for one request and never kept. Not over HTTP/2.
+        send_proxy_protocol: Spanned<SendProxyProtocol>, default("off");
         /// TLS to `https://` endpoints.
         tls: Option<UpstreamTls>, optional("the system's roots, the endpoint's name, no certificate of ours");
         /// Whether a request is sent only once its body is here as a whole, with its length: a
@@ -117,6 +123,18 @@ words! {
 }
 
 words! {
+    /// How an endpoint is told for whom a connection is made.
+    pub enum SendProxyProtocol {
+        /// Not at all.
+        Off = "off",
+        /// By a line of text.
+        V1 = "v1",
+        /// By a binary header.
+        V2 = "v2",
+    }
+}
+
+words! {
     /// Whether bodies are buffered.
     pub enum Buffering {
         /// As the upstream's kind needs it.
@@ -155,6 +173,7 @@ impl Upstream {
             slow_start: None,
             idle_connections: 64,
             max_tunnels: 1024,
+            send_proxy_protocol: Spanned { value: SendProxyProtocol::Off, span: span.clone() },
             tls: None,
             buffer_requests: Buffering::Auto,
             buffer_responses: Buffering::Auto,
@@ -188,6 +207,7 @@ mod tests {
             let health = (eject, one.health.is_some(), one.slow_start);
             let buffering = (one.buffer_requests, one.buffer_responses);
             let balance = (one.kind, one.balance.value.clone(), buffering);
+            let balance = (balance, one.send_proxy_protocol.value);
             (balance, times, queue, health, one.idle_connections, one.max_tunnels)
         };
         assert_eq!(settings(written), settings(&of_url));

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::http::body::{BodyLimits, RequestBody};
 use crate::http::forwarded::{Origin, Told};
 use crate::proxy::{Forward, Proxy};
+use crate::server::Peer;
 use crate::snapshot::Snapshot;
 use crate::snapshot::plan::{RevokeOn, RoutePlan};
 
@@ -104,6 +105,10 @@ pub(super) fn context<'a>(
         request_id: (snapshot.request_id_header(), id),
         assertion: None,
         client_certificate: None,
+        client_port: match (told, exchange.connection().peer) {
+            (None, Peer::Tcp(address)) => address.port(),
+            (Some(_), _) | (None, Peer::Unix) => 0,
+        },
         clock: gateway.clock(),
     }
 }

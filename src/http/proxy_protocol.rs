@@ -37,7 +37,7 @@ pub enum Named {
 pub struct Malformed;
 
 /// A version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// The line of text.
     V1,

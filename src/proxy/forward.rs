@@ -184,7 +184,7 @@ impl Attempts<'_> {
         }
         self.begin(false);
         // Boxed: most requests never come here, and each one's future is moved whole.
-        match Box::pin(Connection::open(self.upstream, endpoint)).await {
+        match Box::pin(Connection::open(self.upstream, endpoint, self.ctx.made_for())).await {
             Ok(connection) => {
                 let lease = Lease::new(connection, slot, pools);
                 self.on_connection(lease, request).await.0

@@ -22,6 +22,7 @@ mod tests;
 mod tunnel;
 mod upgrade;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::http::RequestEdits;
 use crate::http::body::RequestBody;
 use crate::http::forwarded::{Origin, Via};
 use crate::upstream::Upstream;
+use crate::upstream::connect::MadeFor;
 
 pub use balance_by::BalanceBy;
 pub use body::Body;
@@ -79,8 +81,18 @@ pub struct Forward<'a> {
     /// What the application is told of the client's certificate; a client's own lines of these
     /// names were removed.
     pub client_certificate: Option<&'a [(HeaderName, HeaderValue)]>,
+    /// The client's own port; 0 where a proxy named the client.
+    pub client_port: u16,
     /// For the time to the first byte.
     pub clock: &'a Clock,
+}
+
+impl Forward<'_> {
+    /// For whom a connection to an endpoint is made.
+    fn made_for(&self) -> MadeFor {
+        let client = self.origin.client.map(|address| SocketAddr::new(address, self.client_port));
+        MadeFor { client, port: self.origin.port }
+    }
 }
 
 /// How a request was forwarded, for its record.

@@ -78,7 +78,7 @@ async fn connect(
         };
         trace.endpoint = Some(index);
         trace.attempts += 1;
-        match Connection::open(upstream, endpoint).await {
+        match Connection::open(upstream, endpoint, ctx.made_for()).await {
             Ok(connection) => return Ok((Lease::new(connection, slot, ctx.pools), claim)),
             Err(_) => {
                 upstream.failed(endpoint.id(), UpstreamFault::Refused);

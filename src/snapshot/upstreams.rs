@@ -12,6 +12,7 @@ use super::fingerprint::Fingerprint;
 use super::upstream_tls::{self, Secured};
 use crate::auth::ClaimPath;
 use crate::config::{self, Diagnostic, Endpoint, UpstreamEndpoint, UpstreamRef};
+use crate::http::proxy_protocol::Version;
 use crate::proxy::BalanceBy;
 use crate::telemetry::ids::UpstreamId;
 use crate::tls::client::Alpn;
@@ -143,6 +144,11 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
         },
         idle_connections: upstream.idle_connections,
         max_tunnels: upstream.max_tunnels,
+        names_clients: match upstream.send_proxy_protocol.value {
+            config::SendProxyProtocol::Off => None,
+            config::SendProxyProtocol::V1 => Some(Version::V1),
+            config::SendProxyProtocol::V2 => Some(Version::V2),
+        },
         fingerprint: 0,
         metrics: Arc::clone(&compiling.surroundings.metrics),
     })
@@ -254,5 +260,6 @@ fn fingerprint(settings: &Settings) -> u64 {
         .add((times.connect, times.response, times.read, times.idle))
         .add(settings.idle_connections)
         .add(settings.max_tunnels)
+        .add(settings.names_clients)
         .finish()
 }

@@ -12,7 +12,7 @@ use http_body_util::Empty;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
-use super::connect::connect;
+use super::connect::{MadeFor, connect};
 use super::connection::Connection;
 use super::health::Check;
 use super::{Address, Endpoint, Message, Protocol, Upstream};
@@ -48,14 +48,14 @@ async fn run(upstream: &Weak<Upstream>, check: &Check) {
 async fn is_good(upstream: &Arc<Upstream>, endpoint: &Endpoint, check: &Check) -> bool {
     if upstream.protocol() == Protocol::Http2 {
         // What a gRPC server says to a GET says nothing about it.
-        return connect(endpoint.address(), check.timeout).await.is_ok();
+        return connect(endpoint.address(), check.timeout, None).await.is_ok();
     }
     let status = timeout(check.timeout, status(upstream, endpoint, check)).await;
     status.ok().flatten().is_some_and(|status| (200..400).contains(&status))
 }
 
 async fn status(upstream: &Arc<Upstream>, endpoint: &Endpoint, check: &Check) -> Option<u16> {
-    let mut connection = Connection::open(upstream, endpoint).await.ok()?;
+    let mut connection = Connection::open(upstream, endpoint, MadeFor::default()).await.ok()?;
     let host = check.host.clone().unwrap_or_else(|| host(endpoint.address()));
     let path = &check.path;
     let head = format!(

@@ -5,17 +5,18 @@
 //! timeout; addresses that are literals are not looked up.
 
 use std::io;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::Address;
+use crate::http::proxy_protocol::{self, Version};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -25,19 +26,52 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-/// Connects within the time given.
+/// For whom a connection is made, as far as its endpoint is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MadeFor {
+    /// The client; `None` for ourselves, or where nobody knows an address.
+    pub client: Option<SocketAddr>,
+    /// The port that it asked.
+    pub port: u16,
+}
+
+impl MadeFor {
+    /// The header that says so. At which of our addresses the client came is not told.
+    pub(super) fn header(self, version: Version) -> Vec<u8> {
+        let any = match self.client {
+            Some(SocketAddr::V6(_)) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            Some(SocketAddr::V4(_)) | None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        proxy_protocol::write(version, self.client, SocketAddr::new(any, self.port))
+    }
+}
+
+/// Connects within the time given, and sends the `opening` in front of everything else.
 ///
 /// # Errors
 /// What the system said of the last address tried; [`io::ErrorKind::TimedOut`] after `within`.
-pub(super) async fn connect(address: &Address, within: Duration) -> io::Result<Stream> {
+pub(super) async fn connect(
+    address: &Address,
+    within: Duration,
+    opening: Option<&[u8]>,
+) -> io::Result<Stream> {
     let connecting = async {
         match address {
-            Address::Tcp { host, port } => tcp(host, *port).await.map(Stream::Tcp),
+            Address::Tcp { host, port } => {
+                let mut stream = tcp(host, *port).await?;
+                open(&mut stream, opening).await?;
+                Ok(Stream::Tcp(stream))
+            }
             Address::Tls { host, port, destination } => {
-                let stream = tcp(host, *port).await?;
+                let mut stream = tcp(host, *port).await?;
+                open(&mut stream, opening).await?;
                 Ok(Stream::Tls(Box::new(destination.secure(stream).await?)))
             }
-            Address::Unix(path) => unix(path).await,
+            Address::Unix(path) => {
+                let mut stream = UnixStream::connect(path).await?;
+                open(&mut stream, opening).await?;
+                Ok(Stream::Unix(stream))
+            }
         }
     };
     timeout(within, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -58,8 +92,12 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Err(last)
 }
 
-async fn unix(path: &Path) -> io::Result<Stream> {
-    Ok(Stream::Unix(UnixStream::connect(path).await?))
+/// Says what a connection begins with, in front of TLS too.
+async fn open(stream: &mut (impl AsyncWrite + Unpin), opening: Option<&[u8]>) -> io::Result<()> {
+    match opening {
+        Some(bytes) => stream.write_all(bytes).await,
+        None => Ok(()),
+    }
 }
 
 impl Stream {
@@ -148,7 +186,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost"] {
-            let Stream::Tcp(io) = connect(&tcp_address(host, port), SOON).await.unwrap() else {
+            let Stream::Tcp(io) = connect(&tcp_address(host, port), SOON, None).await.unwrap()
+            else {
                 panic!("a TCP address made another stream");
             };
             assert!(io.nodelay().unwrap());
@@ -160,7 +199,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.sock");
         let _listener = UnixListener::bind(&path).unwrap();
-        assert!(connect(&Address::Unix(path), SOON).await.is_ok());
+        assert!(connect(&Address::Unix(path), SOON, None).await.is_ok());
     }
 
     #[tokio::test]
@@ -169,8 +208,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap().port()
         };
-        assert!(connect(&tcp_address("127.0.0.1", port), SOON).await.is_err());
-        assert!(connect(&Address::Unix("/nonexistent/x.sock".into()), SOON).await.is_err());
+        assert!(connect(&tcp_address("127.0.0.1", port), SOON, None).await.is_err());
+        assert!(connect(&Address::Unix("/nonexistent/x.sock".into()), SOON, None).await.is_err());
     }
 
     #[tokio::test]
@@ -178,14 +217,14 @@ mod tests {
         // A listener whose queue is full never answers: the SYN is dropped.
         let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let listener = listener.unwrap();
-        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         listener.bind(&any.into()).unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
         let mut held = Vec::new();
         let full = loop {
             let wait = Duration::from_millis(200);
-            match connect(&tcp_address("127.0.0.1", address.port()), wait).await {
+            match connect(&tcp_address("127.0.0.1", address.port()), wait, None).await {
                 Ok(stream) => held.push(stream),
                 Err(error) => break error,
             }

@@ -18,7 +18,7 @@ use hyper::Response;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connect::{Stream, connect};
+use super::connect::{MadeFor, Stream, connect};
 use super::receiving::{Ended, Receiving};
 use super::sending::{Message, Sending};
 use super::switched::Switched;
@@ -63,12 +63,19 @@ pub type NextFrame<E> = Result<Frame<Bytes>, Broken<E>>;
 pub(super) struct Open(Arc<Upstream>);
 
 impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
-    /// Connects to an endpoint of `upstream` within its connect timeout.
+    /// Connects to an endpoint of `upstream` within its connect timeout. Where the endpoint is told
+    /// for whom, the connection is never pooled: see [`Upstream::names_clients`].
     ///
     /// # Errors
     /// What the system said; [`io::ErrorKind::TimedOut`] when the time was over.
-    pub async fn open(upstream: &Arc<Upstream>, endpoint: &Endpoint) -> io::Result<Box<Self>> {
-        let stream = connect(endpoint.address(), upstream.timeouts().connect).await?;
+    pub async fn open(
+        upstream: &Arc<Upstream>,
+        endpoint: &Endpoint,
+        made_for: MadeFor,
+    ) -> io::Result<Box<Self>> {
+        let opening = upstream.names_clients().map(|version| made_for.header(version));
+        let within = upstream.timeouts().connect;
+        let stream = connect(endpoint.address(), within, opening.as_deref()).await?;
         Ok(Box::new(Self {
             stream,
             sending: None,

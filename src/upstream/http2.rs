@@ -191,7 +191,7 @@ impl Reached {
 async fn open(upstream: &Arc<Upstream>, endpoint: &Endpoint) -> io::Result<Link> {
     let within = upstream.timeouts().connect;
     let connecting = async {
-        let stream = connect(endpoint.address(), within).await?;
+        let stream = connect(endpoint.address(), within, None).await?;
         greet(stream).await
     };
     let requests = timeout(within, connecting).await.map_err(io::Error::from)??;

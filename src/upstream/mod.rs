@@ -39,6 +39,7 @@ pub use sending::Message;
 
 use tokio::time::timeout;
 
+use crate::http::proxy_protocol::Version;
 use crate::telemetry::ids::UpstreamId;
 use crate::telemetry::labels::{PooledState, UpstreamFault};
 use crate::telemetry::metrics::{Metrics, UpstreamConnection};
@@ -67,6 +68,7 @@ pub struct Upstream {
     timeouts: Timeouts,
     idle_connections: usize,
     max_tunnels: usize,
+    names_clients: Option<Version>,
     fingerprint: u64,
     open: AtomicUsize,
     metrics: Arc<Metrics>,
@@ -104,6 +106,9 @@ pub struct Settings {
     pub idle_connections: usize,
     /// Switched connections to one endpoint at the same time; contract default 1024.
     pub max_tunnels: usize,
+    /// Whether connections begin with a header that names the client they are made for; none of
+    /// those is kept for another request. Contract default not.
+    pub names_clients: Option<Version>,
     /// A hash of every expanded setting above: equal means that pools and counts may be kept.
     pub fingerprint: u64,
     /// Where its connections and failures are counted.
@@ -182,8 +187,13 @@ impl Upstream {
             ejecting: Mutex::new(()),
             times,
             timeouts: settings.timeouts,
-            idle_connections: settings.idle_connections,
+            // A connection that names one client must never carry another's request.
+            idle_connections: match settings.names_clients {
+                None => settings.idle_connections,
+                Some(_) => 0,
+            },
             max_tunnels: settings.max_tunnels,
+            names_clients: settings.names_clients,
             fingerprint: settings.fingerprint,
             open: AtomicUsize::new(0),
             metrics: settings.metrics,
@@ -234,6 +244,11 @@ impl Upstream {
     /// Switched connections to one endpoint at the same time.
     pub fn max_tunnels(&self) -> usize {
         self.max_tunnels
+    }
+
+    /// Whether connections begin with a PROXY protocol header, and in which version.
+    pub fn names_clients(&self) -> Option<Version> {
+        self.names_clients
     }
 
     /// The hash of the settings it was made from.
@@ -422,6 +437,7 @@ pub(crate) mod tests {
             max_requests: 256,
             queue: (1024, Duration::from_secs(5)),
             retries: 2,
+            names_clients: None,
             eject: Some(Eject { after: 5, time: Duration::from_secs(1) }),
             check: None,
             slow_start: Duration::ZERO,

@@ -13,6 +13,7 @@ use super::{Arrived, End, Story, at, because, note, tell};
 use crate::auth::{Guarded, Permit};
 use crate::gateway::{Reject, assertion, hand_over, steps};
 use crate::http::forwarded::{Origin, request_id};
+use crate::http::proxy_protocol::Version;
 use crate::proxy::{self, Forward, Pools, Proxy};
 use crate::snapshot::plan::{Proxied, RoutePlan};
 use crate::upstream::{Balance, Kind, Upstream};
@@ -69,6 +70,16 @@ fn endpoints(upstream: &Upstream) {
         Balance::Keyed => " (by a hash of the request's key)",
     };
     tell("endpoints", &format!("{}{how}", labels.join(", ")));
+    if let Some(version) = upstream.names_clients() {
+        let version = match version {
+            Version::V1 => "1",
+            Version::V2 => "2",
+        };
+        tell(
+            "connection",
+            &format!("its own, and names the client first (PROXY protocol version {version})"),
+        );
+    }
     let times = upstream.timeouts();
     tell(
         "timeouts",
@@ -99,6 +110,7 @@ fn head(
     let pools = Arc::new(Pools::new(NonZeroUsize::MIN));
     let ctx = Forward {
         client_certificate: None,
+        client_port: 0,
         pools: &pools,
         spool: story.snapshot.spool(),
         origin: Origin {

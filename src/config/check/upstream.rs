@@ -4,9 +4,13 @@
 use super::super::address::host_and_port;
 use super::super::walk::Walk;
 use super::super::{
-    Balance, Buffering, Diagnostic, Endpoint, HealthCheck, Kind, Upstream, UpstreamTls,
+    Balance, Buffering, Diagnostic, Endpoint, HealthCheck, Kind, SendProxyProtocol, Spanned,
+    Upstream, UpstreamEndpoint, UpstreamTls,
 };
 use super::report;
+
+/// The default of `idle_connections`.
+const IDLE_CONNECTIONS: usize = 64;
 
 /// Checks one upstream.
 pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
@@ -21,6 +25,7 @@ pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
         let message = "`slow_start` means nothing with `hash:`";
         report(walk, &upstream.balance.span, &format!("{path}.balance"), message, hint);
     }
+    names_clients(upstream, &path, walk);
     if let Some(tls) = &upstream.tls {
         secure(upstream, tls, &format!("upstream.{}.tls", upstream.name.value), walk);
     }
@@ -70,6 +75,31 @@ fn endpoints(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
             let hint = "give it a `weight` if it should get more";
             report(walk, &url.span, &path, "this endpoint stands there already", hint);
         }
+    }
+}
+
+/// A connection that names one client carries no other's requests.
+fn names_clients(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
+    let Spanned { value: SendProxyProtocol::V1 | SendProxyProtocol::V2, span } =
+        &upstream.send_proxy_protocol
+    else {
+        return;
+    };
+    let path = format!("{path}.send_proxy_protocol");
+    let is_h2c = |one: &UpstreamEndpoint| matches!(one.0.url.value, Endpoint::H2c { .. });
+    if upstream.kind == Kind::Grpc || upstream.endpoints.iter().any(is_h2c) {
+        let message = "a connection of HTTP/2 carries many clients, and its header names one";
+        let hint = "leave it out: the application is told the client by `X-Forwarded-For`";
+        report(walk, span, &path, message, hint);
+    }
+    let kept = [
+        ("idle_connections", upstream.idle_connections != IDLE_CONNECTIONS),
+        ("idle_timeout", upstream.idle_timeout.is_some()),
+    ];
+    for (key, _) in kept.into_iter().filter(|(_, written)| *written) {
+        let message =
+            format!("`{key}` means nothing here: no connection that names a client is kept");
+        report(walk, span, &path, message, &format!("leave out `{key}`"));
     }
 }
 

@@ -306,6 +306,7 @@ impl Route {
             ),
             assertion: None,
             client_certificate: None,
+            client_port: 50_007,
             clock: &self.clock,
         };
         let request = request.map(|body| RequestBody::new(body, self.limits));

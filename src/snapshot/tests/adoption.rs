@@ -108,6 +108,7 @@ fn every_setting_of_an_upstream_makes_it_another() {
         "idle_timeout = \"1s\"",
         "idle_connections = 1",
         "max_tunnels = 1",
+        "send_proxy_protocol = \"v1\"",
     ] {
         let text =
             configuration(SECRET, "a", "").replace("[[route]]", &format!("{change}\n[[route]]"));
