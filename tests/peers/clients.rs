@@ -1,4 +1,4 @@
-//! curl, nghttp and httpx: each fetches, posts and streams.
+//! curl, nghttp, h2load and httpx: each fetches, posts and streams.
 
 use std::io::Write;
 use std::path::Path;
@@ -89,7 +89,7 @@ fn curl_fetches_posts_and_streams_over_both_versions() {
 }
 
 #[test]
-fn nghttp_posts_and_streams() {
+fn nghttp_fetches_posts_and_streams() {
     let place = Place::start();
     let file = place.file(500_000);
     let nghttp = |path: &str, more: &[&str]| {
@@ -102,13 +102,27 @@ fn nghttp_posts_and_streams() {
 }
 
 #[test]
-fn h2load_posts() {
+fn h2load_fetches_posts_and_streams_over_both_versions() {
+    const REQUESTS: usize = 200;
     let place = Place::start();
-    let file = place.file(50_000);
-    let mut command = program("h2load", "nghttp2-client");
-    command.args(["-n", "200", "-c", "4", "-m", "8", "-d"]).arg(file).arg(place.url("/x"));
-    let said = told_of(&mut command).expect(0).stdout;
-    assert!(said.contains("status codes: 200 2xx, 0 3xx, 0 4xx, 0 5xx"), "{said}");
+    let file = place.file(50_000).display().to_string();
+    for (version, protocol) in [(&["--h1"][..], "http/1.1"), (&["-m", "8"], "h2")] {
+        let h2load = |path: &str, more: &[&str], body: &str| {
+            let mut command = program("h2load", "nghttp2-client");
+            command.args(["-n", &REQUESTS.to_string(), "-c", "4"]).args(version).args(more);
+            let said = told_of(command.arg(place.url(path))).expect(0).stdout;
+            let done = format!("{REQUESTS} done, {REQUESTS} succeeded, 0 failed, 0 errored");
+            let data = format!("({}) data", REQUESTS * body.len());
+            let codes = format!("status codes: {REQUESTS} 2xx, 0 3xx, 0 4xx, 0 5xx");
+            let agreed = format!("Application protocol: {protocol}");
+            for word in [&done, &codes, &agreed, &data] {
+                assert!(said.contains(word), "no {word:?}: {said}");
+            }
+        };
+        h2load("/x", &[], "0 bytes\n");
+        h2load("/x", &["-d", &file], "50000 bytes\n");
+        h2load("/stream", &[], &lines());
+    }
 }
 
 #[test]
