@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
+use crate::telemetry::metrics::ListenerConnection;
+
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -42,6 +44,8 @@ pub(super) struct Activity {
     pub(super) evicted: Arc<Notify>,
     /// Of an HTTP/2 exchange that begins, for the task that is made for it next.
     pub(super) beginning: Mutex<Option<Arc<Stall>>>,
+    /// Counts the connection when it has become a tunnel; the socket's transport holds this.
+    tunnel: Mutex<Option<ListenerConnection>>,
 }
 
 /// The deadlines of a connection.
@@ -83,9 +87,15 @@ impl Activity {
             draining: AtomicBool::new(false),
             evicted: Arc::new(Notify::new()),
             beginning: Mutex::new(None),
+            tunnel: Mutex::new(None),
         };
         activity.quiet_since.set(activity.now());
         Arc::new(activity)
+    }
+
+    /// Goes on counting a connection whose own task is over, for as long as its socket is open.
+    pub(super) fn stays_open(&self, gauge: ListenerConnection) {
+        *self.tunnel.lock() = Some(gauge);
     }
 
     // --- told by the I/O

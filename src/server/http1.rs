@@ -47,8 +47,8 @@ pub(super) async fn serve<H: Handler>(
         let turn =
             poll_fn(|context| poll_turn(&mut connection, &life, &mut alarm, &mut drain, context))
                 .await;
-        // Absent after an upgrade: the socket belongs to the tunnel.
-        let Some(parts) = connection.into_parts() else { return };
+        // Absent after an upgrade: the socket belongs to the tunnel, which is still a connection.
+        let Some(parts) = connection.into_parts() else { return life.activity.stays_open(gauge) };
         let Parts { io: inner, read_buf: buffer, service: same, .. } = parts;
         io = inner.into_inner();
         service = same;

@@ -29,7 +29,8 @@ pub(super) fn page(folder: &Folder, directory: &RelativePath) -> io::Result<Byte
     // `.` and `..` are read too.
     let more = names.len() >= MOST_READ.saturating_sub(2);
     let top = directory.as_bytes().is_empty();
-    names.retain(|name| !is_hidden(name, top));
+    // No path may hold a control character, so nobody could ask for such a name.
+    names.retain(|name| !is_hidden(name, top) && !name.iter().any(u8::is_ascii_control));
     names.sort_unstable();
     let mut rows = String::new();
     let mut shown = 0_usize;

@@ -617,6 +617,7 @@ async fn a_listing_shows_what_a_request_would_get() {
         ("sub/b&<i>.txt", "12345"),
         ("sub/.hidden", ""),
         ("sub/key.pem", ""),
+        ("sub/line\nend", ""),
         ("sub/inner/x", ""),
         ("home/index.html", "home"),
         (".well-known/x", ""),
@@ -633,7 +634,7 @@ async fn a_listing_shows_what_a_request_would_get() {
         "{page}"
     );
     assert!(page.contains("<a href=\"./inner/\">inner/</a>") && page.contains("href=\"../\""));
-    for absent in ["hidden", "pem", "passwd", "<i>"] {
+    for absent in ["hidden", "pem", "passwd", "line", "<i>"] {
         assert!(!page.contains(absent), "{absent}");
     }
     let top = text(site.get("/").await).await;

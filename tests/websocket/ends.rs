@@ -53,6 +53,22 @@ fn j26_a_tunnel_is_cut_when_its_token_ends() {
 }
 
 #[test]
+fn a_tunnel_is_an_open_connection_until_it_ends() {
+    let place = Place::start("", "", echoes);
+    let open = "portcullis_listener_connections{listener=\"main\",state=\"active\"}";
+    let mut first = place.tunnel(&token("ada", 600));
+    let mut second = place.tunnel(&token("bob", 600));
+    is_open(&mut first);
+    is_open(&mut second);
+    assert_eq!(place.gateway.metric(open), 2.0);
+    drop(first);
+    eventually("one is closed", || (place.gateway.metric(open) == 1.0).then_some(()));
+    is_open(&mut second);
+    drop(second);
+    eventually("both are closed", || (place.gateway.metric(open) == 0.0).then_some(()));
+}
+
+#[test]
 fn j26_a_tunnel_is_cut_when_its_token_is_revoked_and_no_other_is() {
     let place = Place::start("grace = \"1h\"", ADMIN, echoes);
     let mut ada = place.tunnel(&token("ada", 600));

@@ -216,7 +216,12 @@ fn redirect(route: &Route, redirect: &Redirect, path: &str, walk: &mut Walk<'_>)
         let hint = "301, 302, 303, 307 or 308";
         report(walk, &redirect.status.span, &format!("{path}.status"), message, hint);
     }
-    if redirect.keep_path {
+    if to.ends_with("/*") {
+        let message = "`*` stands for nothing here: clients would be sent to a `*`";
+        let hint =
+            "end it with `/`, and write `keep_path = true` for what the route's `/*` stands for";
+        report(walk, &to.span, &format!("{path}.to"), message, hint);
+    } else if redirect.keep_path {
         if !to.ends_with('/') || to.contains(['?', '#']) {
             let message = "with `keep_path` something is put behind it";
             let hint = "end it with `/`, without a query";

@@ -35,10 +35,14 @@ pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
 fn version(upstream: &Upstream, walk: &mut Walk<'_>) {
     let path = format!("upstream.{}.endpoints", upstream.name.value);
     if upstream.kind == Kind::Grpc {
-        if upstream.buffer_requests == Buffering::On {
-            let path = format!("upstream.{}.buffer_requests", upstream.name.value);
-            let hint = "leave out `buffer_requests`";
-            report(walk, &upstream.span, &path, "a stream of gRPC can't wait for its end", hint);
+        let keys = [
+            ("buffer_requests", upstream.buffer_requests),
+            ("buffer_responses", upstream.buffer_responses),
+        ];
+        for (key, _) in keys.into_iter().filter(|(_, written)| *written == Buffering::On) {
+            let path = format!("upstream.{}.{key}", upstream.name.value);
+            let hint = format!("leave out `{key}`");
+            report(walk, &upstream.span, &path, "a stream of gRPC can't wait for its end", &hint);
         }
         for endpoint in upstream.endpoints.iter().map(|one| &one.0.url) {
             if matches!(endpoint.value, Endpoint::Http { .. }) {
