@@ -219,6 +219,22 @@ add_prefix = "/new"
 }
 
 #[test]
+fn explain_knows_what_servers_of_a_kind_take_of_a_head() {
+    let folder = folder(
+        "[listener.main]\naddress = \"127.0.0.1:8080\"\n\
+         [upstream.web]\nendpoints = [\"http://127.0.0.1:8000\"]\nkind = \"wsgi\"\n\
+         [[route]]\npath = \"/*\"\nupstream = \"web\"\npublic = true\n",
+    );
+    let explained = |length: usize| {
+        let url = format!("http://localhost/{}", "a".repeat(length));
+        let said = told(folder.path(), &["explain", "GET", &url]).expect(0).stdout;
+        said.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(explained(4000), "answer     what web answers");
+    assert_eq!(explained(4100), "answer     414 target_too_long");
+}
+
+#[test]
 fn routes_prints_the_table_as_compiled() {
     let shop = shop();
     let printed = told(shop.path(), &["routes"]).expect(0).stdout;

@@ -138,7 +138,9 @@ pub fn head(
     ctx: &Forward<'_>,
 ) -> Result<Vec<u8>, Failure> {
     let identity = permit.principal().map_or(&[][..], |principal| principal.identity());
-    request::begin_head(&mut parts, permit.action(), identity, ctx).map(|(head, _)| head)
+    let (head, _) = request::begin_head(&mut parts, permit.action(), identity, ctx)?;
+    head_limits::check(permit.action().upstream.kind(), &head)?;
+    Ok(head)
 }
 
 /// What came of a request to switch to WebSocket.

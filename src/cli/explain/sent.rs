@@ -14,7 +14,7 @@ use crate::auth::{Guarded, Permit};
 use crate::gateway::{Reject, assertion, hand_over, steps};
 use crate::http::forwarded::{Origin, request_id};
 use crate::http::proxy_protocol::Version;
-use crate::proxy::{self, Forward, Pools, Proxy};
+use crate::proxy::{self, Failure, Forward, Pools, Proxy};
 use crate::snapshot::plan::{Proxied, RoutePlan};
 use crate::upstream::{Balance, Kind, Upstream};
 
@@ -122,8 +122,13 @@ fn head(
         assertion: signed.as_deref().map(|(name, value)| (name, value)),
         clock: story.clock,
     };
-    let head =
-        proxy::head(permit, parts, &ctx).map_err(|failure| at("head")(Reject::Proxy(failure)))?;
+    let head = proxy::head(permit, parts, &ctx).map_err(|failure| match failure {
+        Failure::HeadTooLarge | Failure::TargetTooLong => {
+            let why = "more than servers of this kind take, see docs/upstream-kinds.md";
+            because("head", why)(Reject::Proxy(failure))
+        }
+        failure => at("head")(Reject::Proxy(failure)),
+    })?;
     let head = String::from_utf8_lossy(&head).into_owned();
     let mut lines = head.lines();
     tell("sends on", &lines.next().unwrap_or_default());
