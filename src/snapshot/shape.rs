@@ -180,9 +180,9 @@ impl Compiling<'_> {
     }
 
     /// Routes to the same upstream that forward their paths as they are; those that ask for another
-    /// token first: what they protect must not be reached under another name. Their hosts and
-    /// listeners don't count, since the application may not look at the first and can't see the
-    /// others.
+    /// token, or keep somebody out, first: what they protect must not be reached under another name.
+    /// Their paths count on every host and listener, since the application may not look at the first
+    /// and can't see the others.
     fn neighbours(&self, at: usize, route: &Route) -> Vec<(Matcher, (usize, bool))> {
         let own = routes::policy(self.config, route);
         let mut found = Vec::new();
@@ -199,7 +199,8 @@ impl Compiling<'_> {
             let methods = other.methods.as_ref().and_then(|names| {
                 MethodSet::named(names.iter().map(|name| name.value.as_str())).ok()
             });
-            let is_rival = !routes::is_open(other) && own != routes::policy(self.config, other);
+            let other_tokens = !routes::is_open(other) && own != routes::policy(self.config, other);
+            let is_rival = other_tokens || self.keeps_out(route, other);
             let matcher = Matcher {
                 hosts: Vec::new(),
                 path,
@@ -210,6 +211,20 @@ impl Compiling<'_> {
         }
         found.sort_by_key(|(_, (_, is_rival))| !is_rival);
         found
+    }
+
+    /// Whether `other` refuses somebody by address, or by the listener, whom `route` lets in.
+    fn keeps_out(&self, route: &Route, other: &Route) -> bool {
+        let networks = |one: &Route| -> Option<Vec<_>> {
+            Some(one.allow_ips.as_ref()?.iter().map(|network| network.value).collect())
+        };
+        let by_address = networks(other).is_some_and(|others| networks(route) != Some(others));
+        let serves = |one: &Route, name: &str| match &one.listeners {
+            None => true,
+            Some(names) => names.iter().any(|known| known.value == name),
+        };
+        let mut names = self.config.listeners.iter().map(|one| one.name.value.as_str());
+        by_address || names.any(|name| serves(route, name) && !serves(other, name))
     }
 
     /// Warns where all that a route forwards belongs to another.

@@ -122,6 +122,41 @@ fn h8_what_a_policy_protects_has_no_second_name() {
 }
 
 #[test]
+fn h8_what_addresses_or_listeners_protect_has_no_second_name() {
+    let text = r#"
+        [[route]]
+        path = "/open/*"
+        upstream = "app"
+        public = true
+        strip_prefix = "/open"
+        [[route]]
+        path = "/admin/*"
+        upstream = "app"
+        public = true
+        allow_ips = ["10.0.0.0/8"]
+        [[route]]
+        path = "/inner/*"
+        upstream = "app"
+        public = true
+        listeners = ["tls"]
+        [[route]]
+        path = "/both/*"
+        upstream = "app"
+        public = true
+        listeners = ["plain", "tls"]
+    "#;
+    let place = Place::start(talkative(), text);
+    for mut caller in place.both() {
+        assert_eq!(forwarded(&place, &mut caller, "/open/x"), "/x");
+        assert_eq!(forwarded(&place, &mut caller, "/open/both/x"), "/both/x");
+        for path in ["/open/admin", "/open/admin/x", "/open/x/../admin/", "/open/inner/x"] {
+            let told = forwarded(&place, &mut caller, path);
+            assert_eq!(told, "400 ambiguous_path", "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_mount_is_told_to_whoever_makes_links() {
     let text = r#"
         [[route]]
