@@ -122,13 +122,7 @@ fn head(
         assertion: signed.as_deref().map(|(name, value)| (name, value)),
         clock: story.clock,
     };
-    let head = proxy::head(permit, parts, &ctx).map_err(|failure| match failure {
-        Failure::HeadTooLarge | Failure::TargetTooLong => {
-            let why = "more than servers of this kind take, see docs/upstream-kinds.md";
-            because("head", why)(Reject::Proxy(failure))
-        }
-        failure => at("head")(Reject::Proxy(failure)),
-    })?;
+    let head = proxy::head(permit, parts, &ctx).map_err(not_sent)?;
     let head = String::from_utf8_lossy(&head).into_owned();
     let mut lines = head.lines();
     tell("sends on", &lines.next().unwrap_or_default());
@@ -152,6 +146,16 @@ fn head(
         note(&format!("- {name}"));
     }
     Ok(())
+}
+
+fn not_sent(failure: Failure) -> End {
+    match failure {
+        Failure::HeadTooLarge | Failure::TargetTooLong => {
+            let why = "more than servers of this kind take, see docs/upstream-kinds.md";
+            because("head", why)(Reject::Proxy(failure))
+        }
+        failure => at("head")(Reject::Proxy(failure)),
+    }
 }
 
 /// What nobody needs to see again.
