@@ -31,7 +31,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 
 pub use assertion::{Assertion, AssertionSettings, JWKS_PATH};
 pub use bad_tokens::BadTokens;
@@ -61,6 +61,8 @@ pub struct Authenticated {
     pub principal: Arc<Principal>,
     /// Whether the token had been verified before.
     pub cached: bool,
+    /// When that was judged.
+    pub at: UnixTime,
 }
 
 /// What a verification draws on besides the request and the route's issuers.
@@ -93,7 +95,7 @@ pub async fn authenticate(
 ) -> Result<Authenticated, Refusal> {
     let authenticated = remembered_or_verified(set, carrier, resources).await?;
     // After the caches: what they remember was good once.
-    counts(&authenticated.principal, resources.revocations, resources.clock)?;
+    counts(&authenticated.principal, resources.revocations, authenticated.at)?;
     Ok(authenticated)
 }
 
@@ -104,9 +106,9 @@ pub async fn authenticate(
 pub fn counts(
     principal: &Principal,
     revocations: &Revocations,
-    clock: &Clock,
+    now: UnixTime,
 ) -> Result<(), Refusal> {
-    let checked = revocations.check(principal, clock.wall());
+    let checked = revocations.check(principal, now);
     checked.map_err(|cause| Refusal::new(cause, Some(principal.issuer_name().clone())))
 }
 
@@ -122,12 +124,16 @@ async fn remembered_or_verified(
     let key = token_cache::CacheKey::new(token, set);
     let now = clock.wall();
     if let Some(entry) = local.find(&key, set, now) {
-        return Ok(Authenticated { principal: Arc::clone(entry.principal()), cached: true });
+        return Ok(Authenticated {
+            principal: Arc::clone(entry.principal()),
+            cached: true,
+            at: now,
+        });
     }
     if let Some(entry) = cache.find(&key, set, now) {
         let principal = Arc::clone(entry.principal());
         local.remember(key, entry);
-        return Ok(Authenticated { principal, cached: true });
+        return Ok(Authenticated { principal, cached: true, at: now });
     }
     if let Some(bad_tokens) = &bad_tokens {
         bad_tokens.admit(clock)?;
@@ -164,8 +170,9 @@ async fn authenticate_anew(
         }
     };
     let principal = Arc::clone(&verified.principal);
-    if let Some(entry) = cache.remember(key, verified, clock.wall()) {
+    let at = clock.wall();
+    if let Some(entry) = cache.remember(key, verified, at) {
         local.remember(key, entry);
     }
-    Ok(Authenticated { principal, cached: false })
+    Ok(Authenticated { principal, cached: false, at })
 }

@@ -105,15 +105,16 @@ impl AuthNote {
 // === impl Exchange ===
 
 impl Exchange {
+    /// Boxed: it moves from hand to hand, into the response's body and on.
     pub(super) fn begin(
         gateway: &Gateway,
         snapshot: Arc<Held>,
         connection: &Arc<ConnectionInfo>,
         parts: &Parts,
         request_id: HeaderValue,
-    ) -> Self {
+    ) -> Box<Self> {
         let listener = snapshot.listener(connection.listener).id;
-        Self {
+        Box::new(Self {
             at: gateway.clock().wall(),
             begun: gateway.clock().now(),
             _in_flight: gateway.metrics().in_flight(listener),
@@ -148,11 +149,16 @@ impl Exchange {
             detail: None,
             bytes_out: 0,
             complete: false,
-        }
+        })
     }
 
     pub(super) fn snapshot(&self) -> &Arc<Held> {
         &self.snapshot
+    }
+
+    /// When it began.
+    pub(super) fn at(&self) -> UnixTime {
+        self.at
     }
 
     pub(super) fn connection(&self) -> &Arc<ConnectionInfo> {
@@ -254,7 +260,10 @@ impl Exchange {
     }
 
     /// Moves into the body of the response it ends with, or into the tunnel behind it.
-    pub(super) fn respond<B: Into<Inner>>(mut self, response: Response<B>) -> Response<Body> {
+    pub(super) fn respond<B: Into<Inner>>(
+        mut self: Box<Self>,
+        response: Response<B>,
+    ) -> Response<Body> {
         self.status = response.status();
         let (mut parts, body) = response.into_parts();
         let mut inner = body.into();
@@ -387,7 +396,7 @@ fn auth_record<'a>(note: &'a AuthNote, snapshot: &'a Snapshot) -> AuthRecord<'a>
 pub struct Body {
     inner: Inner,
     /// `None` for a 101, whose exchange is with its tunnel.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
 }
 
 impl hyper::body::Body for Body {

@@ -25,6 +25,7 @@ use super::steps::{self, Lead};
 use super::stream_end::{Bound, bind};
 use super::{deadline, limits, local, logout, preflight, tunnel};
 use crate::auth::{self, Guarded, Permit, Policy, Principal};
+use crate::clock::UnixTime;
 use crate::http::authority::Authority;
 use crate::http::cors;
 use crate::http::forwarded::request_id;
@@ -268,8 +269,8 @@ pub(super) async fn permit<'s, A>(
     guarded: &'s Guarded<A>,
     parts: &Parts,
 ) -> Result<Permit<'s, A>, Reject> {
-    let principal = authenticate(gateway, exchange, guarded.policy(), parts).await?;
-    let permit = guarded.authorize(principal, gateway.clock().wall()).map_err(Reject::Denied)?;
+    let (principal, at) = authenticate(gateway, exchange, guarded.policy(), parts).await?;
+    let permit = guarded.authorize(principal, at).map_err(Reject::Denied)?;
     let principal = permit.principal().map(Arc::as_ref);
     limits::admit_principal(exchange, route, principal, gateway.clock())?;
     exchange.enter(route)?;
@@ -318,16 +319,16 @@ fn take_canonical(exchange: &mut Exchange, parts: &mut Parts) -> Result<Option<U
     Ok(doubtful.then_some(raw))
 }
 
-/// A token becomes a principal, or a refusal; a public route looks at none.
+/// A token becomes a principal, or a refusal; a public route looks at none. Also when that was.
 async fn authenticate(
     gateway: &Gateway,
     exchange: &mut Exchange,
     policy: &Policy,
     parts: &Parts,
-) -> Result<Option<Arc<Principal>>, Reject> {
+) -> Result<(Option<Arc<Principal>>, UnixTime), Reject> {
     let Some(issuers) = policy.issuers() else {
         exchange.auth = Some(AuthNote::of(AuthResult::Passed(AuthOutcome::Skipped)));
-        return Ok(None);
+        return Ok((None, exchange.at()));
     };
     let begun = exchange.elapsed();
     let resources = auth::Resources {
@@ -354,11 +355,11 @@ async fn authenticate(
                 }),
                 duration,
             });
-            Ok(Some(authenticated.principal))
+            Ok((Some(authenticated.principal), authenticated.at))
         }
         Err(refusal) if policy.forgives(&refusal) => {
             exchange.auth = Some(AuthNote::of(AuthResult::Passed(AuthOutcome::Anonymous)));
-            Ok(None)
+            Ok((None, exchange.at()))
         }
         Err(refusal) => {
             let snapshot = exchange.snapshot();
@@ -375,7 +376,7 @@ async fn authenticate(
 }
 
 /// To an extended CONNECT, gRPC's status 200 would say that the tunnel stands.
-fn refuse(mut exchange: Exchange, reject: &Reject, extended: bool) -> Response<Body> {
+fn refuse(mut exchange: Box<Exchange>, reject: &Reject, extended: bool) -> Response<Body> {
     exchange.refuse(reject);
     let response = {
         let format = match exchange.route().map_or(ErrorFormat::Auto, |route| route.errors) {

@@ -129,7 +129,7 @@ pub(super) fn feigns(response: &Response<Inner>) -> bool {
 
 /// Sends the head of the switch and goes on behind it.
 pub(super) fn begin(
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     waiting: Waiting,
     status: StatusCode,
     headers: HeaderMap,
@@ -141,7 +141,7 @@ pub(super) fn begin(
     response
 }
 
-async fn run(exchange: Exchange, waiting: Waiting) {
+async fn run(exchange: Box<Exchange>, waiting: Waiting) {
     let Waiting { mut tunnel, client, stream: _stream, bound } = waiting;
     let flow = Arc::new(Flow::default());
     let mut passing = Passing { exchange, flow: Arc::clone(&flow) };
@@ -173,7 +173,7 @@ async fn run(exchange: Exchange, waiting: Waiting) {
 /// The exchange of a tunnel; whenever it is dropped, also by a worker that ends, its record counts
 /// what has passed.
 struct Passing {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     flow: Arc<Flow>,
 }
 

@@ -47,6 +47,23 @@ fn addresses_are_written_as_they_are_read() {
 }
 
 #[test]
+fn a_number_has_its_sixteen_digits() {
+    for number in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+        assert_eq!(hexadecimal(number).as_slice(), format!("{number:016x}").as_bytes());
+    }
+}
+
+#[test]
+fn every_octet_has_its_digits() {
+    for octet in 0..=255_u8 {
+        let address = Ipv4Addr::new(octet, 255 - octet, octet / 3, octet);
+        let mut written = Vec::new();
+        write_address(&mut written, address.into());
+        assert_eq!(written, address.to_string().as_bytes());
+    }
+}
+
+#[test]
 fn request_ids_are_long_and_differ() {
     let ids: HashSet<HeaderValue> = (0..1000).map(|_| request_id()).collect();
     assert_eq!(ids.len(), 1000);

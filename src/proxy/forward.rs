@@ -80,7 +80,6 @@ impl Attempts<'_> {
         let mut failure = None;
         for _ in 0..=self.upstream.retries() {
             let (index, slot) = self.endpoint(&tried, failure).await?;
-            tried.push(index);
             let attempt = self.at_endpoint(index, slot, request).await;
             if attempt.is_the_endpoints_fault() {
                 self.upstream.suspect(index);
@@ -104,6 +103,7 @@ impl Attempts<'_> {
                     failure = Some(why);
                 }
             }
+            tried.push(index);
         }
         Err(failure.unwrap_or(Failure::Refused))
     }

@@ -87,7 +87,7 @@ pub(super) fn service<H: Handler>(
         let shared = Arc::clone(&shared);
         let mut call = Call::begin(&shared.info, !request.body().is_end_stream());
         let mut unasked = Unasked { shared, request: Some(request) };
-        async move {
+        in_place(move || async move {
             // It is there until it is taken here.
             let Some(request) = unasked.request.take() else { return pending().await };
             let shared = &unasked.shared;
@@ -99,7 +99,7 @@ pub(super) fn service<H: Handler>(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Answer { body, call }))
-        }
+        })
     })
 }
 
@@ -115,6 +115,12 @@ impl<H: Handler> Drop for Unasked<H> {
             self.shared.handler.abandoned(&self.shared.info, request);
         }
     }
+}
+
+/// Makes a future where it will stay. An exchange's is several kilobytes, most of them empty when
+/// it begins: handed on by value, all of it would be copied at every step.
+fn in_place<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// An exchange that is alive.

@@ -79,6 +79,10 @@ impl Receiving {
         self.interim = 0;
         self.may_switch = may_switch;
         self.framing = Framing::UntilClose;
+        if self.input.is_empty() {
+            // From the front again: few lines of the processor's cache for each connection.
+            self.input.reserve(READ);
+        }
     }
 
     /// Whether the response has ended where it should and the endpoint goes on.
@@ -294,7 +298,8 @@ fn response(head: &Bytes) -> Result<Response<()>, Ended> {
         response.extensions_mut().insert(reason.map_err(|_| Ended::Malformed)?);
     }
     let headers = response.headers_mut();
-    headers.reserve(parsed.headers.len());
+    // Those of ours come to them.
+    headers.reserve(parsed.headers.len() + 4);
     for line in &*parsed.headers {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Ended::Malformed)?;
         // The parser's slices are parts of the head, as `slice_ref` asks of them.

@@ -183,7 +183,7 @@ impl Story<'_> {
                 };
             }
         };
-        auth::counts(&principal, self.snapshot.revocations(), self.clock)
+        auth::counts(&principal, self.snapshot.revocations(), self.clock.wall())
             .map_err(|refusal| at("token")(Reject::Auth(refusal)))?;
         tell("token", &format!("ok (issuer {})", principal.issuer_name()));
         Ok(Verdict::Passes(Some(principal)))
