@@ -269,12 +269,6 @@ impl<'n> Fields<'n> {
 
     fn unknown(&mut self, key: &Spanned<String>, known: &[&'static str], walk: &mut Walk<'_>) {
         walk.incomplete.insert(self.span.start);
-        let full = walk.descend("", key, |walk| walk.key.clone());
-        if unsupported::key(&full) {
-            let message = format!("`{full}` is not supported yet");
-            walk.report(Diagnostic::error(key.span.clone(), message));
-            return;
-        }
         let problem = Diagnostic::error(key.span.clone(), format!("unknown key {}", quoted(key)));
         walk.report(match nearest(key, known.iter().copied()) {
             Some(meant) => {
