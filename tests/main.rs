@@ -42,6 +42,8 @@ mod grpc;
 mod heads_of_refusals;
 /// Attacks on HTTP, row by row.
 mod http_attacks;
+/// How long connections to application servers are used again.
+mod idle_connections;
 /// Tokens that other implementations wrote.
 mod interop;
 /// Keys that outlive a restart, files that change.

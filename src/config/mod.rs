@@ -66,7 +66,9 @@ pub use server::{
 pub use shape::{HeaderValues, Redirect, RequestHeaders, ResponseHeaders, Rewrite};
 pub use static_files::{Coding, ErrorPages, Statuses};
 pub use token::{TokenPlace, TokenUpstream};
-pub use upstream::{Buffering, Kind, OrNone, SendProxyProtocol, Upstream, UpstreamTls};
+pub use upstream::{
+    Buffering, IdleTimeout, Kind, OrNone, SendProxyProtocol, Upstream, UpstreamTls,
+};
 
 table! {
     /// The whole file.

@@ -170,7 +170,7 @@ impl Attempts<'_> {
             // Boxed: few upstreams are spoken to so, and every request's future is moved whole.
             return Box::pin(self.on_stream(endpoint, slot, request)).await;
         }
-        if let Some(connection) = pools.take(self.upstream, endpoint) {
+        if let Some(connection) = pools.take(self.upstream, endpoint, self.repeatable) {
             self.begin(true);
             let lease = Lease::new(connection, slot, pools);
             match self.on_connection(lease, request).await {

@@ -3,7 +3,7 @@
 //! Shows what is in force, not what was written; secrets appear nowhere, since nothing here can
 //! reach one.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Snapshot;
 use super::plan::RoutePlan;
@@ -11,6 +11,7 @@ use crate::config;
 use crate::keys::jwks::Skipped;
 use crate::keys::{Freshness, Key};
 use crate::route::Matcher;
+use crate::upstream::Endpoint;
 
 /// One row of the route table.
 #[derive(Debug)]
@@ -106,19 +107,8 @@ impl Snapshot {
     /// Upstreams with their endpoints, for the admin address.
     pub fn upstreams_json(&self) -> Value {
         let upstreams = self.upstreams.iter().map(|upstream| {
-            let endpoints: Vec<_> = upstream
-                .endpoints()
-                .iter()
-                .map(|endpoint| {
-                    json!({
-                        "url": endpoint.label(),
-                        "up": endpoint.health().is_up(),
-                        "ejected": endpoint.health().is_ejected(),
-                        "in_flight": endpoint.in_flight(),
-                        "tunnels": endpoint.tunnels(),
-                    })
-                })
-                .collect();
+            let endpoints: Vec<_> =
+                upstream.endpoints().iter().map(|one| endpoint_json(one)).collect();
             json!({
                 "name": upstream.name(),
                 "connections": upstream.open_connections(),
@@ -134,6 +124,20 @@ impl Snapshot {
         let missing = self.issuers.iter().find(|issuer| !issuer.keys().usable());
         missing.map(|issuer| &**issuer.name())
     }
+}
+
+fn endpoint_json(endpoint: &Endpoint) -> Value {
+    let mut shown = Map::new();
+    let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
+    show("url", endpoint.label().into());
+    show("up", endpoint.health().is_up().into());
+    show("ejected", endpoint.health().is_ejected().into());
+    show("in_flight", endpoint.in_flight().into());
+    show("tunnels", endpoint.tunnels().into());
+    if let Some(limit) = endpoint.idle_limit() {
+        show("idle_limit", limit.as_secs_f64().into());
+    }
+    Value::Object(shown)
 }
 
 fn key_json(key: &Key) -> Value {

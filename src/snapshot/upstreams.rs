@@ -140,7 +140,11 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
             connect: upstream.connect_timeout,
             response: upstream.response_timeout.unwrap_or(preset.response),
             read: upstream.read_timeout.unwrap_or(preset.read),
-            idle: upstream.idle_timeout.unwrap_or(preset.idle),
+            idle: match upstream.idle_timeout {
+                Some(config::IdleTimeout::After(time)) => time,
+                Some(config::IdleTimeout::Auto) | None => preset.idle,
+            },
+            learns_idle: upstream.idle_timeout == Some(config::IdleTimeout::Auto),
         },
         idle_connections: upstream.idle_connections,
         max_tunnels: upstream.max_tunnels,
@@ -257,7 +261,7 @@ fn fingerprint(settings: &Settings) -> u64 {
         .add(settings.balance)
         .add((settings.max_requests, settings.queue, settings.retries))
         .add((settings.eject, &settings.check, settings.slow_start))
-        .add((times.connect, times.response, times.read, times.idle))
+        .add((times.connect, times.response, times.read, times.idle, times.learns_idle))
         .add(settings.idle_connections)
         .add(settings.max_tunnels)
         .add(settings.names_clients)

@@ -19,6 +19,7 @@ use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::{MadeFor, Stream, connect};
+use super::idle::Learned;
 use super::receiving::{Ended, Receiving};
 use super::sending::{Message, Sending};
 use super::switched::Switched;
@@ -38,8 +39,17 @@ pub struct Connection<B> {
     /// One timer for the connection's life: moving it later is far cheaper than making a new one.
     timer: Pin<Box<Sleep>>,
     endpoint: u64,
+    learning: Option<Learning>,
     gauge: UpstreamConnection,
     open: Open,
+}
+
+/// What is noted where it is learned how long its endpoint keeps idle connections.
+#[derive(Debug)]
+pub(super) struct Learning {
+    pub(super) learned: Arc<Learned>,
+    /// When the last response's head was here.
+    pub(super) answered: Instant,
 }
 
 /// Why an exchange on a connection came to nothing.
@@ -83,6 +93,9 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
             receiving: Receiving::new(),
             timer: Box::pin(sleep(upstream.timeouts().response)),
             endpoint: endpoint.id(),
+            learning: endpoint
+                .learned()
+                .map(|learned| Learning { learned: Arc::clone(learned), answered: Instant::now() }),
             gauge: upstream.connected(),
             open: Open::count(upstream),
         }))
@@ -105,6 +118,10 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
         self.drive(cx)?;
         let to_head = self.sending.as_ref().is_some_and(Sending::to_head);
         let head = self.receiving.poll_head(&mut self.stream, to_head, cx);
+        if let (Some(learning), Poll::Ready(Ok(head))) = (&mut self.learning, &head) {
+            learning.learned.hear(head.headers());
+            learning.answered = Instant::now();
+        }
         head.map(|head| head.map_err(Broken::from))
     }
 
@@ -193,6 +210,19 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
     /// Ready when the timer has gone off.
     pub fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.as_mut().poll(cx)
+    }
+
+    /// What it is learned with how long its endpoint keeps idle connections, where that is wanted.
+    pub(super) fn learning(&self) -> Option<&Learning> {
+        self.learning.as_ref()
+    }
+
+    /// As if the last response's head had been here at that time.
+    #[cfg(test)]
+    pub(super) fn answered_at(&mut self, at: Instant) {
+        if let Some(learning) = &mut self.learning {
+            learning.answered = at;
+        }
     }
 
     /// Counts it as in use or as idle from now on.

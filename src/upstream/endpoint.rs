@@ -6,11 +6,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
 use super::balance::hash;
 use super::health::Health;
+use super::idle::Learned;
 use super::queue::Queue;
 use crate::tls::client::Destination;
 
@@ -26,6 +28,8 @@ pub struct Endpoint {
     load: CachePadded<Load>,
     tunnels: AtomicUsize,
     queue: Arc<Queue>,
+    /// Where it is learned how long idle connections live.
+    learned: Option<Arc<Learned>>,
 }
 
 /// What every choice of an endpoint reads, on one cache line.
@@ -73,7 +77,7 @@ pub enum Address {
 
 impl Endpoint {
     /// An idle endpoint; `queue` is the line of those who wait for it or another.
-    pub(super) fn new(settings: Settings, queue: &Arc<Queue>) -> Self {
+    pub(super) fn new(settings: Settings, queue: &Arc<Queue>, learned: Option<Learned>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -85,7 +89,18 @@ impl Endpoint {
             load: CachePadded::default(),
             tunnels: AtomicUsize::new(0),
             queue: Arc::clone(queue),
+            learned: learned.map(Arc::new),
         }
+    }
+
+    /// For how long an idle connection may be used again, where that is learned.
+    pub fn idle_limit(&self) -> Option<Duration> {
+        self.learned.as_ref().map(|learned| learned.limit())
+    }
+
+    /// Where that is learned.
+    pub(super) fn learned(&self) -> Option<&Arc<Learned>> {
+        self.learned.as_ref()
     }
 
     /// Unique in this process, never reused.
@@ -202,7 +217,7 @@ pub(super) mod tests {
         let queue = Queue::new(4, &metrics, metrics.upstream("web", &[]));
         let address = Address::Unix("/x".into());
         let settings = Settings { address, label: label.to_owned(), weight, backup };
-        Endpoint::new(settings, &Arc::new(queue))
+        Endpoint::new(settings, &Arc::new(queue), None)
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod endpoint;
 mod framing;
 pub mod health;
 mod http2;
+mod idle;
 pub mod pool;
 mod queue;
 mod receiving;
@@ -32,6 +33,7 @@ use balance::{Balancer, Choice, Key, Rules};
 use endpoint::InFlight;
 pub use endpoint::{Address, Endpoint};
 use health::{Check, Eject, Times};
+use idle::Learned;
 use parking_lot::Mutex;
 use queue::Queue;
 use retries::{Retries, Retrying};
@@ -150,6 +152,8 @@ pub struct Timeouts {
     pub read: Duration,
     /// How long an unused connection is kept; contract default 1500 ms.
     pub idle: Duration,
+    /// Whether that is only where it begins, and what the endpoints do decides.
+    pub learns_idle: bool,
 }
 
 impl Upstream {
@@ -161,8 +165,10 @@ impl Upstream {
         let (size, queue_timeout) = settings.queue;
         let queue = Arc::new(Queue::new(size, &settings.metrics, metrics_id));
         let endpoints = settings.endpoints.into_iter();
+        let timeouts = settings.timeouts;
+        let learned = || timeouts.learns_idle.then(|| Learned::new(timeouts.idle));
         let endpoints: Box<[_]> =
-            endpoints.map(|one| Arc::new(Endpoint::new(one, &queue))).collect();
+            endpoints.map(|one| Arc::new(Endpoint::new(one, &queue, learned()))).collect();
         let times = Times::start();
         let rules = Rules {
             round_robin: settings.balance == Balance::RoundRobin,
@@ -186,7 +192,7 @@ impl Upstream {
             checking: AtomicBool::new(false),
             ejecting: Mutex::new(()),
             times,
-            timeouts: settings.timeouts,
+            timeouts,
             // A connection that names one client must never carry another's request.
             idle_connections: match settings.names_clients {
                 None => settings.idle_connections,
@@ -446,6 +452,7 @@ pub(crate) mod tests {
                 response: Duration::from_secs(10),
                 read: Duration::from_secs(10),
                 idle: Duration::from_secs(60),
+                learns_idle: false,
             },
             idle_connections: 64,
             max_tunnels: 2,

@@ -4,8 +4,8 @@
 use super::super::address::host_and_port;
 use super::super::walk::Walk;
 use super::super::{
-    Balance, Buffering, Diagnostic, Endpoint, HealthCheck, Kind, SendProxyProtocol, Spanned,
-    Upstream, UpstreamEndpoint, UpstreamTls,
+    Balance, Buffering, Diagnostic, Endpoint, HealthCheck, IdleTimeout, Kind, SendProxyProtocol,
+    Spanned, Upstream, UpstreamEndpoint, UpstreamTls,
 };
 use super::report;
 
@@ -26,6 +26,7 @@ pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
         report(walk, &upstream.balance.span, &format!("{path}.balance"), message, hint);
     }
     names_clients(upstream, &path, walk);
+    learns(upstream, &path, walk);
     if let Some(tls) = &upstream.tls {
         secure(upstream, tls, &format!("upstream.{}.tls", upstream.name.value), walk);
     }
@@ -82,6 +83,27 @@ fn endpoints(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
     }
 }
 
+/// What is learned needs idle connections that a server closes without a word.
+fn learns(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
+    if upstream.idle_timeout != Some(IdleTimeout::Auto) {
+        return;
+    }
+    let path = format!("{path}.idle_timeout");
+    if is_http2(upstream) {
+        let message = "`auto` is for HTTP/1.1: over HTTP/2 a server says when it goes away";
+        report(walk, &upstream.span, &path, message, "leave `idle_timeout` out");
+    } else if upstream.idle_connections == 0 {
+        let message = "`auto` learns from idle connections, and `idle_connections = 0` keeps none";
+        report(walk, &upstream.span, &path, message, "leave one of them out");
+    }
+}
+
+/// What is spoken to all endpoints, if they agree.
+fn is_http2(upstream: &Upstream) -> bool {
+    let is_h2c = |one: &UpstreamEndpoint| matches!(one.0.url.value, Endpoint::H2c { .. });
+    upstream.kind == Kind::Grpc || upstream.endpoints.iter().any(is_h2c)
+}
+
 /// A connection that names one client carries no other's requests.
 fn names_clients(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
     let Spanned { value: SendProxyProtocol::V1 | SendProxyProtocol::V2, span } =
@@ -90,8 +112,7 @@ fn names_clients(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
         return;
     };
     let path = format!("{path}.send_proxy_protocol");
-    let is_h2c = |one: &UpstreamEndpoint| matches!(one.0.url.value, Endpoint::H2c { .. });
-    if upstream.kind == Kind::Grpc || upstream.endpoints.iter().any(is_h2c) {
+    if is_http2(upstream) {
         let message = "a connection of HTTP/2 carries many clients, and its header names one";
         let hint = "leave it out: the application is told the client by `X-Forwarded-For`";
         report(walk, span, &path, message, hint);

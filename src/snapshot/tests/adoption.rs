@@ -106,6 +106,7 @@ fn every_setting_of_an_upstream_makes_it_another() {
         "response_timeout = \"1s\"",
         "read_timeout = \"1s\"",
         "idle_timeout = \"1s\"",
+        "idle_timeout = \"auto\"",
         "idle_connections = 1",
         "max_tunnels = 1",
         "send_proxy_protocol = \"v1\"",
