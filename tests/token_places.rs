@@ -350,3 +350,42 @@ fn anonymous_passes_without_identity_and_a_bad_token_does_not() {
     assert_eq!(anonymous.len(), 2);
     assert!(anonymous.iter().all(|record| record["auth"]["sub"].is_null()));
 }
+
+#[test]
+fn j27_no_spelling_of_a_bearer_token_passes_for_no_token() {
+    let site = Site::start();
+    let client = H2::tls(site.gateway.address("tls"), &site.certificate.client("h2"));
+    for value in [
+        // HTTP/2 keeps the spaces before a value; the next hop's HTTP/1.1 reader does not.
+        " Bearer e30.e30.AA",
+        "\tBearer e30.e30.AA",
+        "\u{a0}Bearer e30.e30.AA",
+        // Applications that cut at any white space, or behind the word.
+        "Bearer\u{a0}e30.e30.AA",
+        "Bearer\te30.e30.AA",
+        "bearer:e30.e30.AA",
+        "Bearere30.e30.AA",
+        // Flask-JWT-Extended looks for its scheme in a list.
+        "Basic eDp5, Bearer e30.e30.AA",
+        "Basic eDp5,bearer e30.e30.AA",
+    ] {
+        let before = site.upstream.count();
+        let written: Vec<u8> = value.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+        let request = hyper::Request::get("https://localhost/anonymous/x")
+            .header("authorization", hyper::header::HeaderValue::from_bytes(&written).unwrap());
+        let over_h2 = client.send(request.body(Pieces::whole("")).unwrap()).unwrap();
+        assert!(matches!(over_h2.status, 400 | 401), "{value:?}: {}", over_h2.status);
+        let mut line = b"GET /anonymous/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: ".to_vec();
+        line.extend_from_slice(&written);
+        line.extend_from_slice(b"\r\n\r\n");
+        let mut plain = site.client();
+        plain.send(line);
+        let over_h1 = plain.response();
+        assert!(matches!(over_h1.status, 400 | 401), "{value:?}: {}", over_h1.status);
+        assert_eq!(site.upstream.count(), before, "went on: {value:?}");
+    }
+    for other in ["Basic eDp5", "Digest username=\"bearer\", nc=00000001", "Negotiate YII="] {
+        let received = site.sent_on("GET", "/anonymous/x", &format!("Authorization: {other}\r\n"));
+        assert_eq!(received.headers("authorization"), [other]);
+    }
+}

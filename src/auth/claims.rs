@@ -172,10 +172,20 @@ pub fn numeric_date(value: &Value) -> Option<u64> {
 pub(in crate::auth) fn scalar_id(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => exact(number),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
+
+/// A number as text, if it stands for itself alone. A whole number beyond 64 bits is read as the
+/// nearest float, and two users whose ids are 128 bits wide would be one.
+pub(in crate::auth) fn exact(number: &Number) -> Option<String> {
+    let is_exact = !number.is_f64() || number.as_f64().is_some_and(|float| float.abs() < EXACT);
+    is_exact.then(|| number.to_string())
+}
+
+/// From 2^53 on, a float stands for several whole numbers.
+pub(in crate::auth) const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// RFC 6901 section 4: digits without a leading zero.
 fn array_index(step: &str) -> Option<usize> {

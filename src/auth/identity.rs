@@ -11,7 +11,7 @@ use std::fmt::Write;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::claims::{ClaimPath, Claims};
+use super::claims::{ClaimPath, Claims, exact};
 use super::refusal::Cause;
 
 /// The claims that an issuer's settings send on, by header name.
@@ -78,7 +78,9 @@ fn render_scalar(value: &Value, text: &mut String) -> Result<(), Cause> {
     match value {
         Value::Bool(true) => text.push_str("true"),
         Value::Bool(false) => text.push_str("false"),
-        Value::Number(number) => text.push_str(&number.to_string()),
+        Value::Number(number) => {
+            text.push_str(&exact(number).ok_or(Cause::IdentityNotScalar)?);
+        }
         Value::String(string) => escape(string, text),
         Value::Null | Value::Array(_) | Value::Object(_) => return Err(Cause::IdentityNotScalar),
     }
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn j29_what_cannot_be_one_line_refuses_the_token() {
-        for claim in [json!({}), json!([{}]), json!([["a"]]), json!([null])] {
+        for claim in [json!({}), json!([{}]), json!([["a"]]), json!([null]), json!([1e22])] {
             assert_eq!(header(claim.clone()), Err(Cause::IdentityNotScalar), "{claim}");
         }
         assert!(header(json!("a".repeat(4096))).is_ok());

@@ -168,7 +168,8 @@ causes! {
     IatMissing => ClaimRefused, "iat_missing";
     /// `iat` is no number.
     IatNotNumber => ClaimRefused, "iat_not_number";
-    /// A claim to be sent on as a header is an object, or a list of other than scalars.
+    /// A claim to be sent on as a header is an object, a list of other than scalars, or a number
+    /// too large to be exact.
     IdentityNotScalar => ClaimRefused, "identity_not_scalar";
     /// A claim to be sent on as a header is longer than 4 KiB.
     IdentityTooLong => ClaimRefused, "identity_too_long";
@@ -180,7 +181,7 @@ causes! {
     IssUnknown => UnknownIssuer, "iss_unknown";
     /// Five parts: an encrypted token (RFC 7516).
     Jwe => TokenUnsupported, "jwe";
-    /// `jti` is neither a string nor a number.
+    /// `jti` is neither a string nor a number that is exact.
     JtiNotScalar => ClaimRefused, "jti_not_scalar";
     /// The header brings its own key or certificate, or says where to fetch one.
     KeyInHeader => TokenUnsupported, "key_in_header";
@@ -221,7 +222,7 @@ causes! {
     OtherScheme => TokenMissing, "other_scheme";
     /// The signature is not canonical base64url.
     SignatureNotBase64 => TokenMalformed, "signature_not_base64";
-    /// The subject's claim is neither a string nor a number.
+    /// The subject's claim is neither a string nor a number that is exact.
     SubjectNotScalar => ClaimRefused, "subject_not_scalar";
     /// The subject's tokens of that age are revoked.
     SubjectRevoked => TokenRevoked, "subject_revoked";

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::claims::{ClaimPath, ClaimPathError, Claims};
+use super::claims::{ClaimPath, ClaimPathError, Claims, EXACT};
 
 /// Alternatives, of which one must hold; each is a list of clauses that must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -279,9 +279,8 @@ fn scalar(value: &Value) -> Option<&Value> {
 }
 
 /// JSON equality, but numbers by value: an issuer may write `1.0` where the operator wrote `1`.
-/// Beyond 2^53 a float stands for several whole numbers, and so for none.
+/// A float that stands for several whole numbers stands for none.
 fn same(claim: &Value, wanted: &Value) -> bool {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     match (claim, wanted) {
         (Value::Number(claim), Value::Number(wanted)) => {
             let is_exact = claim.as_f64().is_some_and(|number| number.abs() < EXACT);

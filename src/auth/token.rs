@@ -26,10 +26,31 @@ pub(in crate::auth) fn bearer(headers: &HeaderMap) -> Result<&str, Cause> {
     }
     let end = line.iter().position(|byte| *byte == b' ' || *byte == b'\t').unwrap_or(line.len());
     let (scheme, rest) = line.split_at_checked(end).ok_or(Cause::OtherScheme)?;
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Err(Cause::OtherScheme);
+    if !scheme.eq_ignore_ascii_case(BEARER) {
+        return Err(other_scheme(line));
     }
     token68(rest)
+}
+
+/// Why a line whose scheme is not `Bearer` is no token. Where requests without one pass, the line
+/// goes on to the application: if only a lenient one reads it as a bearer token, it must not.
+/// Flask-JWT-Extended looks for its scheme in a list; others cut at any white space, or after the
+/// length of the word.
+fn other_scheme(line: &[u8]) -> Cause {
+    let is_blank = |byte: &u8| *byte <= b' ' || *byte >= 0x7f;
+    let reads_bearer = |piece: &[u8]| {
+        let start = piece.iter().position(|byte| !is_blank(byte)).unwrap_or_default();
+        let word = piece.get(start..).and_then(|text| text.get(..BEARER.len()));
+        word.is_some_and(|word| word.eq_ignore_ascii_case(BEARER))
+    };
+    let mut pieces = line.split(|byte| *byte == b',');
+    if pieces.next().is_some_and(reads_bearer) {
+        Cause::NotToken68
+    } else if pieces.any(reads_bearer) {
+        Cause::DuplicateCredentials
+    } else {
+        Cause::OtherScheme
+    }
 }
 
 /// The one token after the scheme (`1*SP token68`), or in a place of its own.
@@ -170,6 +191,8 @@ fn string<'m>(
 /// Bytes of a `kid`. Real ones are thumbprints or names of under 100 bytes; the look-up hashes it.
 const MAX_KID: usize = 256;
 
+const BEARER: &[u8] = b"bearer";
+
 #[cfg(test)]
 mod tests {
     use hyper::header::HeaderValue;
@@ -201,11 +224,18 @@ mod tests {
             (&["Bearer a, Bearer b"], Cause::DuplicateCredentials),
             (&["Bearer a,b"], Cause::DuplicateCredentials),
             (&["Basic eA=="], Cause::OtherScheme),
-            (&["Basic eA==, Bearer a"], Cause::OtherScheme),
-            (&["Bearera.b.c"], Cause::OtherScheme),
+            (&["Basic eA==, Bearer a"], Cause::DuplicateCredentials),
+            (&["Basic eA==,,\tbearer"], Cause::DuplicateCredentials),
+            (&["Digest a=\"bearer\", b"], Cause::OtherScheme),
+            (&["Bearer:a.b.c"], Cause::NotToken68),
+            (&["Bearera.b.c"], Cause::NotToken68),
+            (&["Bearer, Basic eA=="], Cause::NotToken68),
+            (&["\u{a0}Bearer a.b.c"], Cause::NotToken68),
+            (&["Beare"], Cause::OtherScheme),
             (&["a.b.c"], Cause::OtherScheme),
             (&[""], Cause::OtherScheme),
-            (&[" Bearer a"], Cause::OtherScheme),
+            (&[" Bearer a"], Cause::NotToken68),
+            (&[" \t"], Cause::OtherScheme),
             (&["Bearer"], Cause::NoToken),
             (&["Bearer   "], Cause::NoToken),
             (&["Bearer a b"], Cause::NotToken68),

@@ -50,10 +50,11 @@ table! {
         /// Longer tokens are refused unread.
         max_token_size: Size, default("7KiB"), limits("256B", "64KiB");
         /// How long fetched keys count as fresh: `auto` follows Cache-Control within 1m and 24h,
-        /// else 10m. They are renewed in the background at 80 % of it.
+        /// else 10m. They are renewed in the background at 80 % of it, or of `stale_for` where that is
+        /// shorter.
         refresh: Refresh, default("auto"), limits("10s", "24h");
         /// Good keys outlive an unreachable issuer this long; then 503, never 401.
-        stale_for: Duration, default("24h"), limits("0s", "30d");
+        stale_for: Duration, default("24h"), limits("1m", "30d");
         /// At most one forced fetch per this time, failures included.
         unknown_kid_cooldown: Duration, default("10s"), limits("1s", "1h");
         /// PEM file of the only roots that the key source's certificate may chain to.
@@ -77,7 +78,7 @@ table! {
         /// Pointer. Clients' own copies are always dropped.
         identity_headers: NamePairs, default({});
         /// What every token of this issuer must claim, as in a route.
-        require: Vec<RequireTable>, default([]);
+        require: Vec<RequireTable>, optional("nothing");
     }
 }
 

@@ -32,6 +32,9 @@ pub struct ClaimRule {
 }
 
 impl Value for RequireTable {
+    // Of no alternatives none is met; whoever takes that for "nothing" opens the route.
+    const NONE_IF_ABSENT: bool = true;
+
     fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
         let NodeKind::Table(entries) = &node.kind else {
             walk.expected(node, "a table of claims");
@@ -80,7 +83,8 @@ impl Value for RequireTable {
 
     fn shape_many() -> Shape {
         let one = Self::shape();
-        let schema = json!({ "anyOf": [one.schema, { "type": "array", "items": one.schema }] });
+        let several = json!({ "type": "array", "items": one.schema, "minItems": 1 });
+        let schema = json!({ "anyOf": [one.schema, several] });
         Shape::new("table of claims, or a list of tables", schema)
     }
 }

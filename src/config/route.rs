@@ -50,7 +50,7 @@ table! {
         /// What the token must claim: all named claims; per claim a value, a list (any of), or
         /// `{ any = [], all = [], none = [] }`. A list of tables means "or". A name that begins
         /// with `/` is a JSON Pointer; `scope` splits at spaces and reads `scp` too.
-        require: Vec<RequireTable>, default([]);
+        require: Vec<RequireTable>, optional("nothing");
         /// A request without a token passes, and acts for nobody: no identity headers. A bad token
         /// is refused all the same. Not together with `require`.
         anonymous: bool, default(false);

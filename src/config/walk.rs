@@ -14,6 +14,9 @@ pub(super) trait Value: Sized {
     /// A table that stands in a map under a name of the operator's choice.
     const NAMED: bool = false;
 
+    /// Whether a list of it that is not written has none, though an empty one may not be written.
+    const NONE_IF_ABSENT: bool = false;
+
     /// Reads the value; what is wrong with it goes to the walk.
     fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self>;
 
@@ -354,6 +357,10 @@ fn empty_list(key: &str, presence: Presence, node: &Node) -> Diagnostic {
 impl<T: Value> Value for Vec<T> {
     fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
         T::read_many(node, walk)
+    }
+
+    fn absent() -> Option<Self> {
+        T::NONE_IF_ABSENT.then(Self::new)
     }
 
     fn shape() -> Shape {

@@ -171,7 +171,21 @@ fn check_connection_specific(headers: &HeaderMap) -> Result<(), HeadError> {
     {
         return Err(HeadError::BadRequest("fields of an HTTP/1 connection in HTTP/2"));
     }
-    Ok(())
+    check_blanks(headers)
+}
+
+/// RFC 9113 section 8.2.1: no value begins or ends with white space. Over HTTP/1 it is no part of
+/// the value, so that the next hop would read another value than was looked at here.
+fn check_blanks(headers: &HeaderMap) -> Result<(), HeadError> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let ends_blank = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        is_blank(bytes.first()) || is_blank(bytes.last())
+    };
+    match headers.values().any(ends_blank) {
+        true => Err(HeadError::BadRequest("a value begins or ends with white space in HTTP/2")),
+        false => Ok(()),
+    }
 }
 
 fn is_digits(bytes: &[u8]) -> bool {

@@ -166,6 +166,12 @@ fn http2_has_no_connection_fields() {
         let result = check_as(Version::HTTP_2, "GET", "https://a.example/", &headers);
         assert!(is_bad_request(result), "{name}");
     }
+    for value in [&b" x"[..], b"\tx", b"x ", b"x\t", b" "] {
+        let headers = [("x-a", &b"y"[..]), ("x-b", value)];
+        assert!(is_bad_request(check_as(Version::HTTP_2, "GET", "https://a.example/", &headers)));
+    }
+    let inside: [(&str, &[u8]); 2] = [("x-a", b""), ("x-b", b"x \t y")];
+    assert!(check_as(Version::HTTP_2, "GET", "https://a.example/", &inside).is_ok());
     let trailers: [(&str, &[u8]); 1] = [("te", b"trailers")];
     assert!(check_as(Version::HTTP_2, "GET", "https://a.example/", &trailers).is_ok());
 }

@@ -169,11 +169,15 @@ pub fn parse_from(jwk: &Value, origin: Origin) -> Result<Key, SkipReason> {
         "oct" => Material::Secret { k: octets(jwk, "k")? },
         _ => return Err(SkipReason::Unsupported),
     };
-    if jwk.contains_key("d") && origin == Origin::Published {
+    if origin == Origin::Published && PRIVATE.iter().any(|name| jwk.contains_key(*name)) {
         return Err(SkipReason::Private);
     }
     material.into_key(kid, alg)
 }
+
+/// The private members of a key (RFC 7518 sections 6.2.2 and 6.3.2). Of an RSA key, one of the
+/// primes alone gives the rest away.
+const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
 
 /// A key's members, decoded but not yet checked.
 enum Material {

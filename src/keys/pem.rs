@@ -104,6 +104,14 @@ fn public_jwks(pem: &[u8]) -> Result<Vec<Value>, KeyError> {
     if keys.is_empty() { Err(KeyError::NoPublicKey) } else { Ok(keys) }
 }
 
+/// Whether these bytes are a public key or a certificate, and nothing else.
+pub(super) fn is_public(der: &[u8]) -> bool {
+    let whole = |rest: &[u8]| rest.is_empty();
+    SubjectPublicKeyInfo::from_der(der).is_ok_and(|(rest, _)| whole(rest))
+        || RSAPublicKey::from_der(der).is_ok_and(|(rest, _)| whole(rest))
+        || X509Certificate::from_der(der).is_ok_and(|(rest, _)| whole(rest))
+}
+
 /// `id-Ed25519` (RFC 8410 section 3).
 const ED25519_OID: &str = "1.3.101.112";
 

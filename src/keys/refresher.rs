@@ -201,7 +201,9 @@ impl Remote {
                 if let Some(skipped) = success.skipped {
                     state.skipped = skipped;
                 }
-                self.settings.refresh.renew_after(success.max_age)
+                // Never so late that keys which nobody withdrew would count no more.
+                let in_time = self.settings.stale_for.mul_f64(0.8);
+                self.settings.refresh.renew_after(success.max_age).min(in_time)
             }
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);

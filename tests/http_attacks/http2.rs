@@ -145,6 +145,21 @@ fn h2_fields_of_an_http1_connection_are_refused() {
 }
 
 #[test]
+fn h2_a_value_is_the_same_to_the_next_hop() {
+    let site = Site::start();
+    for more in [
+        (&b"x-a"[..], &b" b"[..]),
+        (b"x-a", b"\tb"),
+        (b"x-a", b"b "),
+        (b"x-a", b" "),
+        (b"cookie", b"a=b "),
+        (b"authorization", b" Bearer e30.e30.AA"),
+    ] {
+        site.refuses_frames(&with(&[more]), b"hello");
+    }
+}
+
+#[test]
 fn h2_line_ends_and_controls_are_in_no_field() {
     let site = Site::start();
     let evil = b"a\r\nTransfer-Encoding: chunked\r\nX: y";

@@ -8,6 +8,7 @@
 //! to drop an older entry would let its token in again.
 
 mod line;
+mod mark;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,6 +28,7 @@ use crate::clock::UnixTime;
 use crate::telemetry::labels::RevocationKind as Kind;
 
 pub use line::{LineError, LinesError, parse_lines};
+use mark::{FOREVER, Mark};
 
 /// Entries at most. A gateway that revokes by subject has one for each user that signed out within
 /// the life of a refresh token; as many of the longest ones take some 100 MiB.
@@ -47,7 +49,8 @@ pub struct Revocation {
     pub value: String,
     /// For subjects: tokens with an `iat` up to this are revoked, and tokens without `iat`.
     pub before: Option<UnixTime>,
-    /// When the entry may be forgotten; `None` keeps it until it is taken back.
+    /// When the entry may be forgotten; `None` keeps it until it is taken back. Of a token whose
+    /// `exp` is not later, it says so to the end of the issuer's leeway.
     pub until: Option<UnixTime>,
 }
 
@@ -111,18 +114,8 @@ struct Entry {
     told: Option<Mark>,
 }
 
-/// How far an entry reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    before: UnixTime,
-    until: UnixTime,
-}
-
 /// A write copies one shard: some 1500 entries when the list is full.
 const SHARDS: usize = 64;
-
-/// No end.
-const FOREVER: UnixTime = UnixTime::from_millis(u64::MAX);
 
 impl Revocations {
     /// An empty list.
@@ -174,7 +167,8 @@ impl Revocations {
         let Some(entries) = shard.get(value) else { return false };
         // A watermark speaks of tokens by their age: one that hides its age is old.
         let iat = principal.claims().raw("iat").and_then(numeric_date).map(UnixTime::from_secs);
-        let reaches = |mark: Mark| now < mark.until && iat.is_none_or(|iat| iat <= mark.before);
+        let exp = principal.claims().raw("exp").and_then(numeric_date).map(UnixTime::from_secs);
+        let reaches = |mark: Mark| mark.reaches(exp, now) && iat.is_none_or(|at| at <= mark.before);
         entries
             .iter()
             .filter(|entry| entry.kind == kind && *entry.issuer == **principal.issuer_name())
@@ -265,11 +259,11 @@ impl Revocations {
 
     fn purge_locked(&self, now: UnixTime) {
         for shard in &self.shards {
-            let over = |entry: &Entry| entry.marks().any(|mark| mark.until <= now);
+            let over = |entry: &Entry| entry.marks().any(|mark| mark.is_over(now));
             if shard.load().values().flatten().any(over) {
                 self.retain(shard, |_, entry| {
-                    entry.file = entry.file.filter(|mark| now < mark.until);
-                    entry.told = entry.told.filter(|mark| now < mark.until);
+                    entry.file = entry.file.filter(|mark| !mark.is_over(now));
+                    entry.told = entry.told.filter(|mark| !mark.is_over(now));
                     entry.marks().next().is_some()
                 });
             }
@@ -476,20 +470,6 @@ impl<'l> Said<'l> {
 
     fn find(&self, value: &str, entry: &Entry) -> Option<Mark> {
         self.0.get(&(entry.kind, &*entry.issuer, value)).copied()
-    }
-}
-
-impl Mark {
-    fn of(one: &Revocation) -> Self {
-        let before = match one.kind {
-            Kind::Jti | Kind::Kid => FOREVER,
-            Kind::Sub => one.before.unwrap_or(FOREVER),
-        };
-        Self { before, until: one.until.unwrap_or(FOREVER) }
-    }
-
-    fn widened(self, other: Self) -> Self {
-        Self { before: self.before.max(other.before), until: self.until.max(other.until) }
     }
 }
 

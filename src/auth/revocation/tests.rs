@@ -1,5 +1,6 @@
 //! The list: what it holds, what it refuses, and how it is written.
 
+use super::mark::LONGEST_LEEWAY;
 use super::*;
 
 const NOW: UnixTime = UnixTime::from_secs(1_000);
@@ -73,10 +74,10 @@ fn a_full_list_refuses_and_keeps_what_it_has() {
     list.revoke(&[jti(7, 9_500)], NOW).unwrap();
     assert_eq!(list.count(Kind::Jti), MAX_ENTRIES);
     // What is over makes room.
-    let later = UnixTime::from_secs(1_001);
+    let later = UnixTime::from_secs(1_001).saturating_add(LONGEST_LEEWAY);
     list.revoke(&[jti("one more", 9_000)], later).unwrap();
     assert_eq!(list.count(Kind::Jti), MAX_ENTRIES - 4);
-    list.purge(UnixTime::from_secs(9_000));
+    list.purge(UnixTime::from_secs(9_000).saturating_add(LONGEST_LEEWAY));
     assert_eq!(sorted(&list), [r#"Told {"issuer":"main","jti":"7","until":9500}"#]);
 }
 
@@ -272,7 +273,10 @@ fn what_is_over_is_forgotten_and_nothing_else() {
     let file = [at("both over", 1_500), at("told lasts", 1_500), at("told over", 1_501)];
     list.replace_file(&file, NOW).unwrap();
     assert_eq!((list.count(Kind::Jti), list.count(Kind::Sub)), (3, 1));
-    list.purge(UnixTime::from_secs(1_500));
+    let past = |until| UnixTime::from_secs(until).saturating_add(LONGEST_LEEWAY);
+    list.purge(UnixTime::from_millis(past(1_500).as_millis() - 1));
+    assert_eq!(list.count(Kind::Jti), 3, "a token may count for the leeway after its end");
+    list.purge(past(1_500));
     let kept = [
         r#"File {"issuer":"told over","jti":"v","until":1501}"#,
         r#"Told {"issuer":"endless","sub":"v","before":7}"#,
@@ -280,6 +284,6 @@ fn what_is_over_is_forgotten_and_nothing_else() {
     ];
     assert_eq!(sorted(&list), kept);
     assert_eq!((list.count(Kind::Jti), list.count(Kind::Sub)), (2, 1));
-    list.purge(UnixTime::from_secs(1_501));
+    list.purge(past(1_501));
     assert_eq!(sorted(&list), kept[1..2]);
 }

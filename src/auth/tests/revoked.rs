@@ -99,6 +99,29 @@ fn what_is_over_or_taken_back_counts_again() {
     assert_eq!(gateway.revocations.take_back(&list), 0);
 }
 
+#[test]
+fn an_entry_until_the_token_s_exp_covers_the_leeway_behind_it() {
+    let (gateway, set) = (Gateway::new(), strict_set());
+    let at = |exp: u64| sign(&header(), &with(claims(), "exp", json!(exp)));
+    let lines = [
+        json!({ "issuer": "main", "jti": "t1", "until": NOW + 300 }),
+        json!({ "issuer": "main", "sub": "ada", "before": NOW, "until": NOW + 300 }),
+    ];
+    for line in lines {
+        revoke(&gateway, &line);
+        for past in [0, 299, 300, 329] {
+            gateway.clock.set(UnixTime::from_secs(NOW + past));
+            gateway.revocations.purge(gateway.clock.wall());
+            assert!(cause(&gateway, &set, &at(NOW + 300)).is_some(), "{line} {past}");
+        }
+        // Of a token that lives longer, it says no more than it said.
+        assert_eq!(cause(&gateway, &set, &at(NOW + 301)), None, "{line}");
+        gateway.clock.set(now());
+        let list = parse_lines(&line.to_string(), None).unwrap();
+        assert_eq!(gateway.revocations.take_back(&list), 1);
+    }
+}
+
 // === logout ===
 
 fn refresh() -> Value {

@@ -222,3 +222,26 @@ fn j29_a_claim_becomes_one_bounded_line_or_refuses() {
         assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-user", line));
     }
 }
+
+#[test]
+fn j29_a_number_that_stands_for_several_names_nobody() {
+    // As JSON numbers are read, the first two are one.
+    let written = |sub: &str| {
+        let claims = claims().to_string().replace("\"ada\"", sub);
+        let verdict = explained(&strict_set(), &write(header().to_string(), claims)).1;
+        let principal = verdict.map_err(|refusal| refusal.cause())?;
+        assert_eq!(principal.identity()[0].1, principal.subject().unwrap());
+        Ok(principal.subject().unwrap().to_owned())
+    };
+    for sub in
+        ["340282366920938463463374607431768211455", "340282366920938463463374607431768211456"]
+    {
+        assert_eq!(written(sub), Err(Cause::SubjectNotScalar));
+    }
+    for sub in ["-9223372036854775809", "1e22", "9007199254740992.0", "-9007199254740992.0"] {
+        assert_eq!(written(sub), Err(Cause::SubjectNotScalar), "{sub}");
+    }
+    for sub in ["0", "-7", "18446744073709551615", "-9223372036854775808", "0.5"] {
+        assert_eq!(written(sub).as_deref(), Ok(sub));
+    }
+}

@@ -287,6 +287,20 @@ async fn keys_are_renewed_at_four_fifths_of_their_lifetime_a_tenth_earlier_or_la
 }
 
 #[tokio::test]
+async fn keys_are_renewed_before_they_are_too_old() {
+    let clock = Clock::fixed(START);
+    let settings = RefreshSettings { refresh: Refresh::Auto, stale_for: HOUR, ..settings() };
+    let signer = Signer::generate().unwrap();
+    let issuer = Issuer::start().await;
+    let body = jwks([&signer]).to_string();
+    let header = "Cache-Control: max-age=86400\r\n";
+    issuer.answer(JWKS, Answer::with_headers(200, header, body.as_bytes()));
+    let set = set_from(Source::JwksUrl(issuer.url(JWKS)), settings, &clock);
+    let next = until_next(&set).await;
+    assert!((43 * 60_000..54 * 60_000).contains(&next), "{next} ms");
+}
+
+#[tokio::test]
 async fn pauses_between_failing_fetches_double_up_to_the_longest() {
     let clock = Clock::fixed(START);
     let settings = RefreshSettings {

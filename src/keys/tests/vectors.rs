@@ -256,6 +256,9 @@ fn j22_secrets_and_private_keys_in_a_set_are_skipped() {
         (with(rsa_jwk(), private()), Private),
         (with(ec_jwk(), private()), Private),
         (with(ed_jwk(), private()), Private),
+        (with(rsa_jwk(), json!({"p": "AQAB"})), Private),
+        (with(rsa_jwk(), json!({"dp": "AQAB"})), Private),
+        (with(rsa_jwk(), json!({"oth": []})), Private),
     ]);
     let set = json!({ "keys": [
         {"kty": "oct", "kid": "s", "k": "A".repeat(86)},
