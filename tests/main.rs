@@ -18,6 +18,8 @@ mod assertion;
 mod cli;
 /// The verbs of tokens.
 mod cli_token;
+/// What the side-by-side benchmark makes of figures.
+mod compare;
 /// What a broken configuration is told, drawn as an operator sees it.
 mod config_errors;
 /// Pages of other origins: preflights, and who may read.

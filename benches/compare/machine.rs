@@ -1,65 +1,23 @@
-//! What the measurement needs of the machine: programs, cores, and the CPU time of a process.
+//! What the measurement needs of the machine: cores, and the CPU time and memory of a process.
 //!
-//! Reads /proc; a program that is missing is named with the Debian package that has it.
+//! Reads /proc.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::Result;
+use super::core::outputs;
 
-/// The programs that are started.
-#[derive(Debug)]
-pub(super) struct Programs {
-    pub(super) nginx: PathBuf,
-    pub(super) portcullis: PathBuf,
-    pub(super) wrk: PathBuf,
-}
-
-impl Programs {
-    /// Finds them all.
-    pub(super) fn find(portcullis: &Path) -> Result<Self> {
-        if !portcullis.is_file() {
-            return Err(format!("no binary at {}", portcullis.display()).into());
-        }
-        find("taskset", "util-linux")?;
-        Ok(Self {
-            nginx: find("nginx", "nginx-light")?,
-            portcullis: portcullis.to_owned(),
-            wrk: find("wrk", "wrk")?,
-        })
-    }
-
-    /// The machine and the versions, for the report.
-    pub(super) fn describe(&self) -> String {
-        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let models: Vec<_> = info.lines().filter(|line| line.starts_with("model name")).collect();
-        let model = models.first().and_then(|line| line.split_once(": "));
-        let model = model.map_or("unknown processor", |(_, model)| model);
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        // nginx tells its version on standard error.
-        let nginx = Command::new(&self.nginx).arg("-v").output();
-        let nginx = nginx.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
-        let nginx = nginx.unwrap_or_default();
-        let nginx = nginx.trim().trim_start_matches("nginx version: ");
-        let ours = env!("CARGO_PKG_VERSION");
-        format!(
-            "{model}, {} cores, Linux {}; portcullis/{ours}, {nginx}",
-            models.len(),
-            kernel.trim()
-        )
-    }
-}
-
-fn find(program: &str, package: &str) -> Result<PathBuf> {
-    // Debian puts nginx where an ordinary user's PATH does not look.
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/usr/bin".into()])
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
-        .ok_or_else(|| format!("`{program}` is missing: apt-get install {package}").into())
+/// Processor, cores and kernel, for the report.
+pub(super) fn describe() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let models: Vec<_> = info.lines().filter(|line| line.starts_with("model name")).collect();
+    let model = models.first().and_then(|line| line.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{model}, {} cores, Linux {}", models.len(), kernel.trim())
 }
 
 /// Moves this thread, and whatever it starts, to a core.
@@ -93,15 +51,11 @@ pub(super) fn family(parent: u32) -> Result<Vec<u32>> {
 /// User and system time that a process has taken with all of its threads.
 pub(super) fn cpu_time(process: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The program's name is in brackets and may hold anything; fields are counted from 3 behind it.
-    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat has another form")?;
-    let fields: Vec<_> = fields.split_whitespace().collect();
-    let field = |at: usize| fields.get(at - 3).and_then(|text| text.parse::<u64>().ok());
-    let (Some(user), Some(system)) = (field(14), field(15)) else {
-        return Err("/proc/PID/stat has another form".into());
-    };
-    Ok(Duration::from_millis((user + system) * MILLIS_PER_TICK))
+    outputs::cpu_time(&stat).ok_or_else(|| "/proc/PID/stat has another form".into())
 }
 
-/// USER_HZ is 100 on every architecture that Portcullis runs on.
-const MILLIS_PER_TICK: u64 = 10;
+/// Bytes of memory that a process has to itself, and its share of what it has with others.
+pub(super) fn memory(process: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    outputs::memory(&rollup).ok_or_else(|| "/proc/PID/smaps_rollup has another form".into())
+}

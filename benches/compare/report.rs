@@ -1,196 +1,160 @@
-//! What was measured, as a table and as one ratio with its spread.
+//! What was measured, as tables to watch and as a section of `benches/RESULTS.md`.
 
-use std::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-/// One proxy under load for some seconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) requests: u64,
-    pub(super) elapsed: Duration,
-    /// CPU time of the proxy, all of its threads and processes.
-    pub(super) cpu: Duration,
-    /// Half of the requests were answered within the first, 99 of 100 within the second.
-    pub(super) latencies: Option<(Duration, Duration)>,
-}
+use super::Result;
+use super::case::{Case, Work};
+use super::cases::CASES;
+use super::core::figure::{Figure, Pace, Pair, Run};
+use super::core::page::{Line, Page};
+use super::core::picture;
+use super::machine;
+use super::runner::Extent;
+use super::world::World;
 
-/// Two runs, one right after the other.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pair {
-    pub(super) nginx: Run,
-    pub(super) portcullis: Run,
-}
-
-/// All pairs of one invocation.
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) pairs: Vec<Pair>,
-    /// The same at a given rate.
+/// All pairs of a case.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    pub(super) full: Vec<Pair>,
     pub(super) steady: Vec<Pair>,
-    /// That rate, in requests a second.
+    /// Requests a second of the steady ones.
     pub(super) rate: f64,
-    /// Processor, kernel and versions.
-    pub(super) machine: String,
-    /// Length of a run.
-    pub(super) seconds: u32,
-}
-
-/// The table's head.
-pub(super) const HEADING: [&str; 2] = [
-    "| pair | nginx us/request | portcullis us/request | ratio | nginx requests/s (core in use) | portcullis requests/s (core in use) | errors |",
-    "|---|---|---|---|---|---|---|",
-];
-
-/// The head of the table at a given rate.
-pub(super) const STEADY_HEADING: [&str; 2] = [
-    "| pair | nginx us/request | portcullis us/request | ratio | nginx p50, p99 ms | portcullis p50, p99 ms |",
-    "|---|---|---|---|---|---|",
-];
-
-/// Half of the requests that nginx served a second.
-pub(super) fn half_of_nginx(pairs: &[Pair]) -> f64 {
-    Spread::of(pairs.iter().map(|pair| pair.nginx.rate())).median / 2.0
 }
 
 /// A proxy that has time to wait handles fewer events each time it wakes, so a request costs more
-/// than under full load; below this share of its core, a ratio says little.
+/// than under full load; below this share of its core, a ratio at full load says little.
 const BUSY: f64 = 0.7;
 
-impl Run {
-    /// Microseconds of CPU time a request.
-    pub(super) fn cost(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / self.requests as f64
-    }
-
-    /// Requests a second.
-    pub(super) fn rate(&self) -> f64 {
-        self.requests as f64 / self.elapsed.as_secs_f64()
-    }
-
-    /// How much of its core it used; Portcullis' log writer and control thread run there too.
-    fn busy(&self) -> f64 {
-        self.cpu.as_secs_f64() / self.elapsed.as_secs_f64()
-    }
+pub(super) fn full_heading(peer: &str) -> String {
+    format!(
+        "| pair | {peer} us/request | portcullis us/request | ratio | {peer} requests/s (core in use, MiB) | portcullis requests/s (core in use, MiB) |\n\
+         |---|---|---|---|---|---|"
+    )
 }
 
-impl Pair {
-    /// How many times nginx's CPU time a request takes.
-    fn ratio(&self) -> f64 {
-        self.portcullis.cost() / self.nginx.cost()
-    }
-
-    /// Its line of the table; a run with errors is not measured at all.
-    pub(super) fn row(&self, nth: u32) -> String {
-        format!(
-            "| {nth} | {:.2} | {:.2} | {:.3} | {:.0} ({:.0} %) | {:.0} ({:.0} %) | 0 |",
-            self.nginx.cost(),
-            self.portcullis.cost(),
-            self.ratio(),
-            self.nginx.rate(),
-            self.nginx.busy() * 100.0,
-            self.portcullis.rate(),
-            self.portcullis.busy() * 100.0
-        )
-    }
+pub(super) fn full_row(nth: u32, pair: &Pair) -> String {
+    let shown = |run: &Run| {
+        let memory = Figure::Memory.of(run);
+        format!("{:.0} ({:.0} %, {memory:.0})", run.rate(), run.busy() * 100.0)
+    };
+    let (theirs, ours) = (pair.theirs.cost(), pair.ours.cost());
+    format!(
+        "| {nth} | {theirs:.2} | {ours:.2} | {:.3} | {} | {} |",
+        ours / theirs,
+        shown(&pair.theirs),
+        shown(&pair.ours)
+    )
 }
 
-impl Pair {
-    /// Its line of the table at a given rate.
-    pub(super) fn steady_row(&self, nth: u32) -> String {
-        let shown = |run: &Run| {
-            let (half, most) = run.latencies.unwrap_or_default();
-            format!("{:.2}, {:.2}", half.as_secs_f64() * 1e3, most.as_secs_f64() * 1e3)
+pub(super) fn steady_heading(peer: &str, rate: f64) -> String {
+    format!(
+        "Both at {rate:.0} requests/s:\n\n\
+         | pair | {peer} us/request | portcullis us/request | ratio | {peer} p50, p99 ms | portcullis p50, p99 ms |\n\
+         |---|---|---|---|---|---|"
+    )
+}
+
+pub(super) fn steady_row(nth: u32, pair: &Pair) -> String {
+    let shown = |run: &Run| {
+        let (half, most) = run.latencies.unwrap_or_default();
+        format!("{:.2}, {:.2}", half.as_secs_f64() * 1e3, most.as_secs_f64() * 1e3)
+    };
+    let (theirs, ours) = (pair.theirs.cost(), pair.ours.cost());
+    format!(
+        "| {nth} | {theirs:.2} | {ours:.2} | {:.3} | {} | {} |",
+        ours / theirs,
+        shown(&pair.theirs),
+        shown(&pair.ours)
+    )
+}
+
+/// The lines of the table: what has a target, and the CPU time and throughput of every case.
+pub(super) fn lines(case: &Case, measured: &Measured) -> Vec<Line> {
+    let figures = [
+        (Figure::Cost, Pace::Steady),
+        (Figure::Cost, Pace::Full),
+        (Figure::Rate, Pace::Full),
+        (Figure::P99, Pace::Steady),
+        (Figure::Memory, Pace::Full),
+    ];
+    let mut lines = Vec::new();
+    for (figure, pace) in figures {
+        let pairs = match pace {
+            Pace::Full => &measured.full,
+            Pace::Steady => &measured.steady,
         };
-        format!(
-            "| {nth} | {:.2} | {:.2} | {:.3} | {} | {} |",
-            self.nginx.cost(),
-            self.portcullis.cost(),
-            self.ratio(),
-            shown(&self.nginx),
-            shown(&self.portcullis)
-        )
-    }
-}
-
-impl Report {
-    /// The result in four lines, and a fifth if it should not be trusted.
-    pub(super) fn summary(&self) -> String {
-        let of = |value: fn(&Pair) -> f64| Spread::of(self.pairs.iter().map(value));
-        let requests: u64 =
-            self.pairs.iter().map(|pair| pair.nginx.requests + pair.portcullis.requests).sum();
-        let ratio = of(Pair::ratio);
-        let steady = Spread::of(self.steady.iter().map(Pair::ratio));
-        format!(
-            "CPU time a request, portcullis / nginx, both at {:.0} requests/s: median {:.3} ({:.3} to {:.3}) of {} pairs of {} s\n\
-             the same, each as fast as it can go: median {:.3} ({:.3} to {:.3}) of {} pairs of {} s\n\
-             nginx {:.2} us, portcullis {:.2} us (medians); {requests} requests, 0 errors\n\
-             {}{}",
-            self.rate,
-            steady.median,
-            steady.least,
-            steady.most,
-            self.steady.len(),
-            self.seconds,
-            ratio.median,
-            ratio.least,
-            ratio.most,
-            self.pairs.len(),
-            self.seconds,
-            of(|pair| pair.nginx.cost()).median,
-            of(|pair| pair.portcullis.cost()).median,
-            self.machine,
-            self.doubt()
-        )
-    }
-
-    fn doubt(&self) -> &'static str {
-        let runs = self.pairs.iter().flat_map(|pair| [&pair.nginx, &pair.portcullis]);
-        if runs.map(Run::busy).all(|busy| busy >= BUSY) {
-            ""
-        } else {
-            "\nwarning: the proxies had time to wait; the machine is too busy, or the load too light"
+        let target = case.target(figure, pace);
+        let is_told = match figure {
+            Figure::Cost | Figure::Rate => case.work != Work::Reload,
+            Figure::Memory => case.peer != "itself" && case.work == Work::FullAndSteady,
+            Figure::P99 => true,
+        };
+        if !pairs.is_empty() && is_told {
+            lines.push(Line::of(&case.key(), (figure, pace), pairs, target));
         }
     }
+    lines
+}
 
-    /// The whole of benches/RESULTS.md.
-    pub(super) fn page(&self) -> String {
-        let rows: Vec<_> = (1..).zip(&self.pairs).map(|(nth, pair)| pair.row(nth)).collect();
-        let steady: Vec<_> =
-            (1..).zip(&self.steady).map(|(nth, pair)| pair.steady_row(nth)).collect();
-        format!(
-            "# Side by side\n\n\
-             Made by `cargo bench --bench compare -- --write`; what is measured stands at the top of\n\
-             `benches/compare/main.rs`. Ratios from one run on one machine: microseconds of another\n\
-             machine are no comparison.\n\n\
-             ```text\n{}\n```\n\n## At {:.0} requests/s\n\n{}\n{}\n\n## As fast as each can go\n\n{}\n{}\n",
-            self.summary(),
-            self.rate,
-            STEADY_HEADING.join("\n"),
-            steady.join("\n"),
-            HEADING.join("\n"),
-            rows.join("\n")
-        )
+/// What else there is to know, and every pair.
+pub(super) fn section(
+    world: &World,
+    case: &Case,
+    extent: Extent,
+    measured: &Measured,
+) -> Result<String> {
+    let versions = [&case.theirs, &case.ours]
+        .map(|side| world.programs().version(side.setup.program))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let mut text = format!(
+        "{}: `{}` beside `{}`; {} connections, runs of {} s.\n{}; {}.{}\n",
+        case.about,
+        case.ours.setup.config,
+        case.theirs.setup.config,
+        case.ours.load.connections,
+        extent.seconds,
+        machine::describe(),
+        versions.join(", "),
+        doubt(case, measured)
+    );
+    let table = |heading: String, rows: Vec<String>| format!("\n{heading}\n{}\n", rows.join("\n"));
+    if !measured.full.is_empty() {
+        let rows = (1..).zip(&measured.full).map(|(nth, pair)| full_row(nth, pair)).collect();
+        text += &table(format!("As fast as each can go:\n\n{}", full_heading(case.peer)), rows);
+    }
+    if !measured.steady.is_empty() {
+        let rows = (1..).zip(&measured.steady).map(|(nth, pair)| steady_row(nth, pair)).collect();
+        text += &table(steady_heading(case.peer, measured.rate), rows);
+    }
+    Ok(text)
+}
+
+fn doubt(case: &Case, measured: &Measured) -> &'static str {
+    let mut runs = measured.full.iter().flat_map(|pair| [&pair.theirs, &pair.ours]);
+    if case.work == Work::Django || runs.all(|run| run.busy() >= BUSY) {
+        ""
+    } else {
+        "\nThe programs had time to wait at full load: it was the load that could not go faster."
     }
 }
 
-/// The middle and the ends of some numbers.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<_> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        let (last, half) = (values.len().saturating_sub(1), values.len() / 2);
-        let median = if values.len() % 2 == 1 {
-            at(half)
-        } else {
-            f64::midpoint(at(half.saturating_sub(1)), at(half))
-        };
-        Self { least: at(0), median, most: at(last) }
+/// Puts a case into `benches/RESULTS.md`, and draws the picture anew.
+pub(super) fn write(case: &Case, lines: Vec<Line>, section: &str) -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("benches/RESULTS.md");
+    let mut page = Page::read(&fs::read_to_string(&path).unwrap_or_default());
+    page.put(&case.key(), lines, section);
+    let order: Vec<_> = CASES.iter().map(Case::key).collect();
+    page.sort(&order);
+    fs::write(&path, page.to_string())?;
+    let about = |scenario: &str| {
+        let case = CASES.iter().find(|case| case.scenario == scenario);
+        case.map_or_else(String::new, |case| case.about.to_owned())
+    };
+    if let Some(picture) = picture::draw(page.lines(), about) {
+        fs::write(root.join("benches/results.svg"), picture)?;
     }
+    Ok(path)
 }
