@@ -31,6 +31,8 @@ pub(super) enum Work {
     Reload,
     /// Full load, with Django behind Gunicorn as the application.
     Django,
+    /// As `FullAndSteady`; of the difference, what the signature alone does not explain.
+    Overhead,
 }
 
 /// See above.

@@ -31,6 +31,11 @@ const fn new(algorithm: Algorithm) -> Load {
     Load { tokens: Tokens::New(algorithm), ..KNOWN }
 }
 
+/// The same tokens on a route that does not look at them.
+const fn unread(algorithm: Algorithm) -> Load {
+    Load { path: "/public/items/1", ..new(algorithm) }
+}
+
 const fn file(path: &'static str, connections: u32) -> Load {
     Load { path, connections, ..PUBLIC }
 }
@@ -147,6 +152,30 @@ pub(super) static CASES: &[Case] = &[
         same(&s::PORTCULLIS, &s::ENVOY_JWT, new(Algorithm::EdDsa)),
         FullAndSteady,
         &[most(Cost, Steady, 0.5)],
+    ),
+    case(
+        "S2 RS256",
+        ITSELF,
+        "a new RS256 token / none looked at",
+        overhead(Algorithm::Rs256),
+        Work::Overhead,
+        &[],
+    ),
+    case(
+        "S2 ES256",
+        ITSELF,
+        "a new ES256 token / none looked at",
+        overhead(Algorithm::Es256),
+        Work::Overhead,
+        &[],
+    ),
+    case(
+        "S2 EdDSA",
+        ITSELF,
+        "a new EdDSA token / none looked at",
+        overhead(Algorithm::EdDsa),
+        Work::Overhead,
+        &[],
     ),
     case(
         "S3",
@@ -355,4 +384,11 @@ const fn grown(large: Load, small: Load) -> [Side; 2] {
 
 const fn forged() -> [Side; 2] {
     [Side { setup: &s::PORTCULLIS, load: FORGED }, Side { setup: &s::PORTCULLIS, load: KNOWN }]
+}
+
+const fn overhead(algorithm: Algorithm) -> [Side; 2] {
+    [
+        Side { setup: &s::PORTCULLIS, load: new(algorithm) },
+        Side { setup: &s::PORTCULLIS_PUBLIC, load: unread(algorithm) },
+    ]
 }

@@ -28,6 +28,7 @@ mod reload;
 mod report;
 mod runner;
 mod setups;
+mod signature;
 mod tokens;
 mod upstream;
 mod validate;

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Result;
 use super::case::{Case, Work};
 use super::cases::CASES;
-use super::core::figure::{Figure, Pace, Pair, Run};
+use super::core::figure::{Figure, Pace, Pair, Run, Target};
 use super::core::page::{Line, Page};
 use super::core::picture;
+use super::core::spread::Spread;
 use super::machine;
 use super::runner::Extent;
 use super::world::World;
@@ -20,6 +22,8 @@ pub(super) struct Measured {
     pub(super) steady: Vec<Pair>,
     /// Requests a second of the steady ones.
     pub(super) rate: f64,
+    /// What the signature alone takes.
+    pub(super) signature: Option<Duration>,
 }
 
 /// A proxy that has time to wait handles fewer events each time it wakes, so a request costs more
@@ -94,7 +98,25 @@ pub(super) fn lines(case: &Case, measured: &Measured) -> Vec<Line> {
             lines.push(Line::of(&case.key(), (figure, pace), pairs, target));
         }
     }
+    lines.extend(measured.signature.map(|signature| overhead(case, measured, signature)));
     lines
+}
+
+/// What a token that is looked at takes beyond one that is not, and beyond its signature.
+fn overhead(case: &Case, measured: &Measured, signature: Duration) -> Line {
+    const TARGET: Target = Target::AtMost(3.0);
+    let signature = signature.as_secs_f64() * 1e6;
+    let own = measured.steady.iter().map(|pair| pair.ours.cost() - pair.theirs.cost() - signature);
+    let own = Spread::of(own);
+    Line {
+        key: case.key(),
+        figure: format!("us beyond the signature's {signature:.1}, same rate (no ratio)"),
+        ratio: own,
+        ours: Figure::Cost.shown(own.median),
+        theirs: String::new(),
+        target: Some(TARGET.to_string()),
+        is_met: TARGET.is_met(own.median),
+    }
 }
 
 /// What else there is to know, and every pair.

@@ -10,6 +10,7 @@ use super::proxy::Proxy;
 use super::reload;
 use super::report::{self, Measured};
 use super::say;
+use super::signature;
 use super::world::World;
 
 /// How long and how often.
@@ -50,7 +51,12 @@ impl Bench<'_> {
             full.push(pair);
         }
         let mut measured = Measured { full, ..Measured::default() };
-        if self.case.work == Work::FullAndSteady {
+        if self.case.work == Work::Overhead {
+            let load = &self.case.ours.load;
+            let issued = load.issued(self.world)?.ok_or("there are no tokens")?;
+            measured.signature = Some(signature::alone(load.algorithm(), &issued)?);
+        }
+        if matches!(self.case.work, Work::FullAndSteady | Work::Overhead) {
             measured.rate = self.extent.rate.unwrap_or_else(|| even_rate(&measured.full));
             say(&format!("\n{}", report::steady_heading(self.case.peer, measured.rate)));
             for nth in 1..=self.extent.pairs {

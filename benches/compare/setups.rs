@@ -19,7 +19,8 @@ const PLAIN: Setup = Setup {
 
 pub(super) static NGINX: Setup = PLAIN;
 /// Before an application that asks for a token itself.
-pub(super) static NGINX_DJANGO: Setup = Setup { is_guarded: true, ..PLAIN };
+pub(super) static NGINX_DJANGO: Setup =
+    Setup { config: "nginx-django.conf", is_guarded: true, ..PLAIN };
 pub(super) static NGINX_TLS: Setup = Setup { config: "nginx-tls.conf", has_tls: true, ..PLAIN };
 pub(super) static NGINX_SENDFILE: Setup = Setup {
     config: "nginx-static.conf",

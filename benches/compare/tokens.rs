@@ -43,7 +43,7 @@ enum Key {
     Rs256(rsa::KeyPair),
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
-    Hs256(hmac::Key),
+    Hs256(Box<hmac::Key>),
 }
 
 /// This many tokens of an algorithm, all of one key.
@@ -120,7 +120,9 @@ impl Key {
                 Self::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?)
             }
             Algorithm::EdDsa => Self::EdDsa(Ed25519KeyPair::generate()?),
-            Algorithm::Hs256 => Self::Hs256(hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes())),
+            Algorithm::Hs256 => {
+                Self::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes())))
+            }
         })
     }
 
