@@ -39,9 +39,10 @@ static ISSUERS: LazyLock<Arc<IssuerSet>> = LazyLock::new(|| {
     IssuerSet::new(vec![Issuer::new(settings, keys)]).expect("one issuer")
 });
 
-/// The token of a request with this `Authorization`.
-pub(crate) fn found(line: &HeaderValue) -> Option<String> {
-    let request = Request::builder().header(AUTHORIZATION, line).body(()).ok()?;
+/// The token of a request with this `Authorization`, or why there is none.
+pub(crate) fn found(line: &HeaderValue) -> Result<String, Refusal> {
+    let mut request = Request::new(());
+    request.headers_mut().insert(AUTHORIZATION, line.clone());
     let (parts, ()) = request.into_parts();
     let carrier = Carrier {
         parts: &parts,
@@ -50,7 +51,7 @@ pub(crate) fn found(line: &HeaderValue) -> Option<String> {
         cors: None,
         is_question: false,
     };
-    ISSUERS.find_token(carrier).ok().map(|(token, _)| token.to_owned())
+    ISSUERS.find_token(carrier).map(|(token, _)| token.to_owned())
 }
 
 pub(crate) fn verify(token: &str) -> Result<Arc<Principal>, Refusal> {
