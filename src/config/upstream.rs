@@ -39,12 +39,15 @@ table! {
         idle_timeout: Option<IdleTimeout>, optional("1500ms; 4s for `asgi` and `node`, 5m for `grpc`"), limits("0s", "1h");
         /// Requests in flight to one endpoint, over all workers. More wait in the `queue`.
         max_requests: usize, default(256), limits(1, 1000000);
-        /// The line of those that wait. When it is full, or the time in it is over: 503.
+        /// The line of those that wait. When it is full, or the time in it is over: 503. As many
+        /// may wait, for as long, while an endpoint that was reached before is away, as during a
+        /// restart; then it is 502. `size = 0`: nobody waits.
         queue: Queue, default({});
         /// Attempts beyond the first: at another endpoint if one can't be reached, and for
         /// requests that may be sent twice (GET, HEAD, OPTIONS, PUT and DELETE without a body) if a
-        /// connection breaks before the first byte of an answer, as long as no more than a fifth
-        /// of the requests in flight are such repetitions, or three.
+        /// connection breaks before the first byte of an answer; no more than a fifth of the
+        /// requests in flight are such repetitions, or three, and those beyond wait for their
+        /// turn. 0: every request is tried once, at once.
         retries: u32, default(2), limits(0, 10);
         /// When failures eject an endpoint, never the last one. `"off"` never does.
         eject: Eject, default({ after = 5, time = "1s" });

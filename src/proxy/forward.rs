@@ -2,8 +2,9 @@
 //!
 //! Owns the order of attempts: an idle connection first, a fresh one if that turns out to be closed,
 //! another endpoint if this one cannot be reached, as often as the upstream's `retries` allow. A
-//! request of which no byte was written may be sent anywhere; about any other, `retry` decides, and
-//! the upstream's budget. One slot at an endpoint is held throughout an attempt.
+//! request of which no byte was written may be sent anywhere, and waits where nobody listens for a
+//! moment; about any other, `retry` decides, and the upstream's budget. One slot at an endpoint is
+//! held throughout an attempt, and none between two.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::upstream::connection::Connection;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::pool::Lease;
 use crate::upstream::retries::Retrying;
-use crate::upstream::{Message, Protocol, Upstream};
+use crate::upstream::{Message, Protocol, Stay, Unserved, Upstream, is_absent};
 
 /// Forwards the request; what is known of its way is in `trace`, even if the future is dropped.
 pub(super) async fn run(
@@ -38,8 +39,17 @@ pub(super) async fn run(
     let key = by.map_or(Key::None, |by| by.key(request.headers(), principal, ctx));
     let prepared = prepare(request, permit.action(), identity, ctx).await?;
     let Prepared { message, repeatable, trailers } = prepared;
-    let attempts =
-        Attempts { upstream, ctx, trace, repeatable, trailers, key, repeated: 0, again: None };
+    let attempts = Attempts {
+        upstream,
+        ctx,
+        trace,
+        repeatable,
+        trailers,
+        key,
+        repeated: 0,
+        again: None,
+        stay: None,
+    };
     let response = attempts.run(message).await?;
     if !permit.action().buffers_responses {
         return Ok(response);
@@ -60,10 +70,14 @@ pub(super) struct Attempts<'a> {
     repeated: usize,
     /// Held while that is so beyond what idle connections explain.
     again: Option<Retrying>,
+    /// Held once it has waited for an endpoint to come back.
+    stay: Option<Box<Stay>>,
 }
 
 /// How one attempt ended.
 pub(super) enum Attempt {
+    /// Nobody listens there now: the request is whole.
+    Absent(Message<Outgoing>),
     Answered(Response<Body>),
     Broken(Failure),
     /// Some was written, which the endpoint may have acted upon: the request is whole.
@@ -78,34 +92,51 @@ impl Attempts<'_> {
         let start = self.ctx.clock.now();
         let mut tried = Vec::new();
         let mut failure = None;
-        for _ in 0..=self.upstream.retries() {
-            let (index, slot) = self.endpoint(&tried, failure).await?;
+        let mut absent = false;
+        loop {
+            let place = match failure {
+                Some(why) if tried.len() > self.upstream.retries() => Err(why),
+                _ => self.endpoint(&tried, failure).await,
+            };
+            let (index, slot) = match place {
+                Ok(place) => place,
+                // Boxed, as all that few requests come to: every one's future is moved whole.
+                Err(Failure::NoHealthyEndpoint | Failure::Refused)
+                    if absent && Box::pin(self.upstream.until_back(&mut self.stay)).await =>
+                {
+                    tried.clear();
+                    failure = None;
+                    continue;
+                }
+                Err(why) => return Err(why),
+            };
             let attempt = self.at_endpoint(index, slot, request).await;
             if attempt.is_the_endpoints_fault() {
                 self.upstream.suspect(index);
             }
+            absent |= matches!(attempt, Attempt::Absent(_));
             match attempt {
                 Attempt::Answered(response) => {
                     self.upstream.answered(index);
+                    if let Some(again) = self.again.take() {
+                        again.answered();
+                    }
                     self.trace.first_byte = Some(self.ctx.clock.now().duration_since(start));
                     return Ok(response);
                 }
                 Attempt::Broken(failure) => return Err(failure),
                 Attempt::Lost(back, why) => {
-                    if !self.may_repeat_elsewhere(why) {
+                    if !self.may_repeat(why) || !Box::pin(self.turn()).await {
                         return Err(why);
                     }
                     request = back;
                     failure = Some(why);
                 }
-                Attempt::Unsent(back, why) => {
-                    request = back;
-                    failure = Some(why);
-                }
+                Attempt::Absent(back) => (request, failure) = (back, Some(Failure::Refused)),
+                Attempt::Unsent(back, why) => (request, failure) = (back, Some(why)),
             }
             tried.push(index);
         }
-        Err(failure.unwrap_or(Failure::Refused))
     }
 
     /// Where to try next, with a slot there.
@@ -114,23 +145,23 @@ impl Attempts<'_> {
         tried: &[usize],
         failure: Option<Failure>,
     ) -> Result<(usize, InFlight), Failure> {
-        let Some(failure) = failure else {
-            return match self.upstream.choose(tried, self.key) {
-                Choice::Claimed(index, slot) => Ok((index, slot)),
-                // Boxed: few requests wait, and every one's future is moved whole.
-                Choice::Full => Box::pin(self.upstream.wait(self.key)).await.map_err(Failure::from),
-                Choice::None => Err(Failure::NoHealthyEndpoint),
-            };
-        };
         let none: &[usize] = &[];
         // Where an answer was lost another may come: behind one endpoint stand many workers.
-        let twice = (failure == Failure::Failed).then_some(none);
+        let twice = (failure == Some(Failure::Failed)).then_some(none);
+        let mut full = None;
         for tried in [Some(tried), twice].into_iter().flatten() {
-            if let Choice::Claimed(index, slot) = self.upstream.choose(tried, self.key) {
-                return Ok((index, slot));
+            match self.upstream.choose(tried, self.key) {
+                Choice::Claimed(index, slot) => return Ok((index, slot)),
+                Choice::Full => full = Some(tried),
+                Choice::None => {}
             }
         }
-        Err(failure)
+        let why = failure.unwrap_or(Failure::NoHealthyEndpoint);
+        let Some(tried) = full else { return Err(why) };
+        Box::pin(self.upstream.wait(tried, self.key)).await.map_err(|unserved| match unserved {
+            Unserved::Full => Failure::QueueFull,
+            Unserved::Unhealthy => why,
+        })
     }
 
     /// Whether a request may be sent again that the endpoint may have acted upon (RFC 9110 section
@@ -143,13 +174,11 @@ impl Attempts<'_> {
         may
     }
 
-    /// The same within the budget: nothing but the endpoint's failure explains this one.
-    fn may_repeat_elsewhere(&mut self, failure: Failure) -> bool {
-        if !self.may_repeat(failure) {
-            return false;
-        }
-        if self.again.is_none() {
-            self.again = self.upstream.retry();
+    /// Waits for a turn within the budget: nothing but the endpoint's failure explains this one.
+    async fn turn(&mut self) -> bool {
+        match &self.again {
+            Some(again) => again.lost(),
+            None => self.again = self.upstream.retry().await,
         }
         self.again.is_some()
     }
@@ -189,9 +218,12 @@ impl Attempts<'_> {
                 let lease = Lease::new(connection, slot, pools);
                 self.on_connection(lease, request).await.0
             }
-            Err(_) => {
+            Err(error) => {
                 self.upstream.failed(endpoint.id(), UpstreamFault::Refused);
-                Attempt::Unsent(request, Failure::Refused)
+                match is_absent(&error) {
+                    true => Attempt::Absent(request),
+                    false => Attempt::Unsent(request, Failure::Refused),
+                }
             }
         }
     }
@@ -249,6 +281,7 @@ impl Attempt {
     /// fresh one is tried, unless the request may not be sent again.
     fn is_the_endpoints_fault(&self) -> bool {
         match self {
+            Self::Absent(_) => true,
             Self::Answered(_) => false,
             Self::Broken(failure) | Self::Lost(_, failure) | Self::Unsent(_, failure) => {
                 failure.fault().is_some()

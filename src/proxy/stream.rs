@@ -20,7 +20,7 @@ use crate::telemetry::labels::UpstreamFault;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::stream::{Stream, Unanswered};
 use crate::upstream::upload::Request;
-use crate::upstream::{Endpoint, Message, Upstream};
+use crate::upstream::{Endpoint, Message, Upstream, is_absent};
 
 /// How often a stream is begun at one endpoint: a connection that has just said GOAWAY is no fault
 /// of the request.
@@ -38,10 +38,13 @@ impl Attempts<'_> {
         let mut request = Request::new(message, endpoint.scheme());
         for _ in 0..BEGINS {
             let connections = self.ctx.pools.streams();
-            let Ok(claim) = connections.claim(self.upstream, endpoint).await else {
-                self.begin(false);
-                self.upstream.failed(endpoint.id(), UpstreamFault::Refused);
-                return unsent(request, Failure::Refused);
+            let claim = match connections.claim(self.upstream, endpoint).await {
+                Ok(claim) => claim,
+                Err(error) => {
+                    self.begin(false);
+                    self.upstream.failed(endpoint.id(), UpstreamFault::Refused);
+                    return unconnected(request, &error);
+                }
             };
             self.begin(claim.reused);
             let mut stream = match Stream::begin(claim, request) {
@@ -130,6 +133,14 @@ fn unsent(request: Request<Outgoing>, failure: Failure) -> Attempt {
     match request.into_message() {
         Some(message) => Attempt::Unsent(message, failure),
         None => Attempt::Broken(failure),
+    }
+}
+
+/// The same where there was no connection.
+fn unconnected(request: Request<Outgoing>, error: &std::io::Error) -> Attempt {
+    match unsent(request, Failure::Refused) {
+        Attempt::Unsent(message, _) if is_absent(error) => Attempt::Absent(message),
+        attempt => attempt,
     }
 }
 

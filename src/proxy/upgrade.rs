@@ -24,7 +24,7 @@ use crate::upstream::balance::{Choice, Key};
 use crate::upstream::connection::Connection;
 use crate::upstream::endpoint::TunnelClaim;
 use crate::upstream::pool::Lease;
-use crate::upstream::{Message, Upstream};
+use crate::upstream::{Message, Unserved, Upstream, is_absent};
 
 pub(super) async fn run(
     permit: &Permit<'_, Proxy>,
@@ -61,14 +61,47 @@ async fn connect(
     ctx: &Forward<'_>,
     trace: &mut Trace,
 ) -> Result<(Lease<Outgoing>, TunnelClaim), Failure> {
+    let mut stay = None;
+    loop {
+        match try_each(upstream, key, ctx, trace).await {
+            Err(Unconnected { failure, absent }) => {
+                if !absent || !upstream.until_back(&mut stay).await {
+                    return Err(failure);
+                }
+            }
+            Ok(connected) => return Ok(connected),
+        }
+    }
+}
+
+/// Why there is no connection, and whether nobody listened at one of them.
+struct Unconnected {
+    failure: Failure,
+    absent: bool,
+}
+
+/// The same, of each endpoint once.
+async fn try_each(
+    upstream: &Arc<Upstream>,
+    key: Key,
+    ctx: &Forward<'_>,
+    trace: &mut Trace,
+) -> Result<(Lease<Outgoing>, TunnelClaim), Unconnected> {
     let mut tried = Vec::new();
     let mut last = None;
+    let mut absent = false;
     let mut refusals = 0;
     while refusals <= upstream.retries() {
         let (index, slot) = match upstream.choose(&tried, key) {
             Choice::Claimed(index, slot) => (index, slot),
-            Choice::Full if tried.is_empty() => upstream.wait(key).await?,
-            Choice::Full | Choice::None => break,
+            Choice::Full => match upstream.wait(&tried, key).await {
+                Ok(place) => place,
+                Err(Unserved::Full) => {
+                    return Err(Unconnected { failure: Failure::QueueFull, absent: false });
+                }
+                Err(Unserved::Unhealthy) => break,
+            },
+            Choice::None => break,
         };
         tried.push(index);
         let Some(endpoint) = upstream.endpoints().get(index) else { break };
@@ -80,15 +113,16 @@ async fn connect(
         trace.attempts += 1;
         match Connection::open(upstream, endpoint, ctx.made_for()).await {
             Ok(connection) => return Ok((Lease::new(connection, slot, ctx.pools), claim)),
-            Err(_) => {
+            Err(error) => {
                 upstream.failed(endpoint.id(), UpstreamFault::Refused);
                 upstream.suspect(index);
                 last = Some(Failure::Refused);
+                absent |= is_absent(&error);
                 refusals += 1;
             }
         }
     }
-    Err(last.unwrap_or(Failure::NoHealthyEndpoint))
+    Err(Unconnected { failure: last.unwrap_or(Failure::NoHealthyEndpoint), absent })
 }
 
 async fn ask(

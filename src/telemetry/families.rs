@@ -69,7 +69,7 @@ families! {
     upstream_endpoint_up: gauges("upstream_endpoint_up", "1 if requests may be sent to an endpoint, 0 while it is ejected or its checks fail.", &["upstream", "endpoint"]),
     upstream_errors: counters("upstream_errors_total", "Attempts at an endpoint that failed, retried or not.", &["upstream", "endpoint", "reason"]),
     upstream_first_byte: histograms("upstream_first_byte_seconds", "From sending a request to the head of its response.", HTTP_BUCKETS, &["upstream"]),
-    upstream_queue_depth: gauges("upstream_queue_depth", "Requests that wait because every endpoint is full.", &["upstream"]),
+    upstream_queue_depth: gauges("upstream_queue_depth", "Requests that wait for a slot at an endpoint, its return, or their turn to be sent again.", &["upstream"]),
     upstream_requests: counters("upstream_requests_total", "Requests that an endpoint answered.", &["upstream", "endpoint", "code"]),
     upstream_retries: counters("upstream_retries_total", "Attempts beyond the first.", &["upstream"]),
     upstream_reused: counters("upstream_connections_reused_total", "Requests sent over a connection that had served before.", &["upstream"]),

@@ -234,7 +234,7 @@ fn mix(number: u64) -> u64 {
 
 /// A number below `bound`, which is not 0, to spread load with (xorshift64*): not a secret, and
 /// cheaper than asking the system.
-fn random(bound: u64) -> u64 {
+pub(super) fn random(bound: u64) -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0u8) | 1);
     }

@@ -85,9 +85,10 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
     ) -> io::Result<Box<Self>> {
         let opening = upstream.names_clients().map(|version| made_for.header(version));
         let within = upstream.timeouts().connect;
-        let stream = connect(endpoint.address(), within, opening.as_deref()).await?;
+        let stream = connect(endpoint.address(), within, opening.as_deref()).await;
+        upstream.connecting(endpoint, &stream);
         Ok(Box::new(Self {
-            stream,
+            stream: stream?,
             sending: None,
             deaf: false,
             receiving: Receiving::new(),

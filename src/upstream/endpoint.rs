@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use super::absence::Presence;
 use super::balance::hash;
 use super::health::Health;
 use super::idle::Learned;
@@ -27,6 +28,7 @@ pub struct Endpoint {
     backup: bool,
     load: CachePadded<Load>,
     tunnels: AtomicUsize,
+    presence: Presence,
     queue: Arc<Queue>,
     /// Where it is learned how long idle connections live.
     learned: Option<Arc<Learned>>,
@@ -88,6 +90,7 @@ impl Endpoint {
             backup: settings.backup,
             load: CachePadded::default(),
             tunnels: AtomicUsize::new(0),
+            presence: Presence::default(),
             queue: Arc::clone(queue),
             learned: learned.map(Arc::new),
         }
@@ -146,6 +149,11 @@ impl Endpoint {
         &self.load.health
     }
 
+    /// Whether somebody listens there.
+    pub(super) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
     /// Requests in flight, over all workers.
     pub fn in_flight(&self) -> usize {
         self.load.in_flight.load(Ordering::Relaxed)
@@ -166,10 +174,11 @@ impl Endpoint {
     /// Counts one request until the guard is dropped; `None` if there are `max`.
     ///
     /// Never counted first and taken back: who is called while the count is too high for a moment
-    /// would go on waiting.
+    /// would go on waiting. The read that finds no slot has its place in the one order of all
+    /// `SeqCst` operations, too: who stands in line and finds none is seen by whoever frees one.
     pub(super) fn claim(self: &Arc<Self>, max: usize) -> Option<InFlight> {
         let free = |count: usize| (count < max).then_some(count + 1);
-        self.load.in_flight.fetch_update(Ordering::SeqCst, Ordering::Relaxed, free).ok()?;
+        self.load.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, free).ok()?;
         Some(InFlight(Arc::clone(self)))
     }
 

@@ -20,6 +20,13 @@ pub struct Eject {
     pub time: Duration,
 }
 
+impl Eject {
+    /// For how long after so many ejections in a row.
+    fn lasts(&self, before: u32) -> Duration {
+        self.time.saturating_mul(1 << before.min(16)).min(LONGEST.max(self.time))
+    }
+}
+
 /// How an endpoint is checked without a client's request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Check {
@@ -69,8 +76,13 @@ impl Times {
 
     /// Never 0, which stands for "not".
     pub(super) fn now(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        millis(self.0.elapsed()).saturating_add(1)
     }
+}
+
+/// As [`Times`] counts.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Health {
@@ -105,19 +117,26 @@ impl Health {
 
     /// Ejects it, for twice as long as the last time.
     pub(super) fn eject(&self, eject: &Eject, now: u64) -> Duration {
-        let doublings = self.ejections.fetch_add(1, Ordering::Relaxed).min(16);
-        let time = eject.time.saturating_mul(1 << doublings).min(LONGEST.max(eject.time));
-        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.ejected_until.store(now.saturating_add(millis), Ordering::Relaxed);
+        let time = eject.lasts(self.ejections.fetch_add(1, Ordering::Relaxed));
+        self.ejected_until.store(now.saturating_add(millis(time)), Ordering::Relaxed);
         time
     }
 
     /// Takes it back if its time is over: one more failure ejects it again. True if it is back.
     pub(super) fn take_back(&self, eject: Option<&Eject>, now: u64) -> bool {
         let until = self.ejected_until.load(Ordering::Relaxed);
-        if until == 0 || now < until {
-            return false;
-        }
+        until != 0 && now >= until && self.back(until, eject, now)
+    }
+
+    /// Takes it back before its time, if it was ejected for as long as the first time.
+    pub(super) fn recall(&self, eject: &Eject, now: u64) -> bool {
+        let until = self.ejected_until.load(Ordering::Relaxed);
+        let time = eject.lasts(self.ejections.load(Ordering::Relaxed).saturating_sub(1));
+        let first = until.saturating_sub(millis(time)).saturating_add(millis(eject.time));
+        until != 0 && now >= first && self.back(until, Some(eject), now)
+    }
+
+    fn back(&self, until: u64, eject: Option<&Eject>, now: u64) -> bool {
         self.failures.store(eject.map_or(0, |eject| eject.after - 1), Ordering::Relaxed);
         self.back_since.store(now, Ordering::Relaxed);
         let taken =
@@ -151,7 +170,7 @@ impl Health {
         if since == 0 || slow_start.is_zero() {
             return WHOLE;
         }
-        let whole = u64::try_from(slow_start.as_millis()).unwrap_or(u64::MAX).max(1);
+        let whole = millis(slow_start).max(1);
         let past = now().saturating_sub(since);
         if past >= whole {
             self.back_since.store(0, Ordering::Relaxed);
@@ -188,6 +207,18 @@ mod tests {
         health.answered();
         assert!(!health.failed(&EJECT), "all is forgiven");
         assert_eq!(health.eject(&EJECT, now), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn while_nobody_else_is_up_no_ejection_lasts_longer_than_the_first() {
+        let health = Health::default();
+        assert!(!health.recall(&EJECT, 1_000_000), "it is not ejected");
+        for (now, time) in [(1, 1), (1001, 2), (2001, 4), (3001, 8)] {
+            assert_eq!(health.eject(&EJECT, now), Duration::from_secs(time));
+            assert!(!health.recall(&EJECT, now + 999) && !health.is_up());
+            assert!(health.recall(&EJECT, now + 1000) && health.is_up());
+            assert!(health.failed(&Eject { after: 3, ..EJECT }), "one more is enough");
+        }
     }
 
     #[test]

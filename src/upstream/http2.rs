@@ -194,9 +194,10 @@ async fn open(upstream: &Arc<Upstream>, endpoint: &Endpoint) -> io::Result<Link>
         let stream = connect(endpoint.address(), within, None).await?;
         greet(stream).await
     };
-    let requests = timeout(within, connecting).await.map_err(io::Error::from)??;
+    let requests = timeout(within, connecting).await.unwrap_or_else(|late| Err(late.into()));
+    upstream.connecting(endpoint, &requests);
     Ok(Link {
-        requests,
+        requests: requests?,
         state: Mutex::new(State {
             streams: 0,
             idle_since: Instant::now(),

@@ -6,6 +6,7 @@
 //! given; [`crate::proxy`] decides what that is. An endpoint's bytes are not trusted here either:
 //! they reach [`crate::proxy`] only as a head and a body that can be read in one way.
 
+mod absence;
 pub mod balance;
 mod check;
 pub mod connect;
@@ -25,9 +26,11 @@ pub mod switched;
 pub(crate) mod upload;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
+use absence::Absentees;
+pub(crate) use absence::{Stay, is_absent};
 pub use balance::Balance;
 use balance::{Balancer, Choice, Key, Rules};
 use endpoint::InFlight;
@@ -60,6 +63,7 @@ pub struct Upstream {
     balancer: Balancer,
     queue: Arc<Queue>,
     queue_timeout: Duration,
+    absentees: Absentees,
     retries: Retries,
     eject: Option<Eject>,
     check: Option<Check>,
@@ -186,7 +190,11 @@ impl Upstream {
             endpoints,
             queue,
             queue_timeout,
-            retries: Retries::new(settings.retries),
+            absentees: Absentees::default(),
+            retries: Retries::new(
+                settings.retries,
+                Queue::new(size, &settings.metrics, metrics_id),
+            ),
             eject: settings.eject,
             check: settings.check,
             checking: AtomicBool::new(false),
@@ -277,9 +285,9 @@ impl Upstream {
         self.endpoints.iter().map(|endpoint| endpoint.in_flight()).sum()
     }
 
-    /// Requests that wait for an endpoint.
+    /// Requests that wait: for an endpoint's slot, its return, or their turn to be sent again.
     pub fn waiting(&self) -> usize {
-        self.queue.waiting()
+        self.queue.waiting() + self.absentees.waiting() + self.retries.waiting()
     }
 
     /// An endpoint for the next request, none of the `tried` ones, with a slot there.
@@ -291,16 +299,22 @@ impl Upstream {
         self.balancer.choose(&self.endpoints, tried, key)
     }
 
-    /// Waits in line for an endpoint with a slot.
+    /// Waits in line for an endpoint with a slot, none of the `tried` ones.
     ///
     /// # Errors
     /// The line is too long, or the time in it was over; or no endpoint is up any more.
-    pub(crate) async fn wait(&self, key: Key) -> Result<(usize, InFlight), Unserved> {
+    pub(crate) async fn wait(
+        &self,
+        tried: &[usize],
+        key: Key,
+    ) -> Result<(usize, InFlight), Unserved> {
         let place = self.queue.enter().ok_or(Unserved::Full)?;
         let served = async {
             loop {
                 if place.is_first() {
-                    match self.balancer.choose(&self.endpoints, &[], key) {
+                    // Pairs with the one of `health_changed`: see there.
+                    fence(Ordering::SeqCst);
+                    match self.balancer.choose(&self.endpoints, tried, key) {
                         Choice::Claimed(index, slot) => return Ok((index, slot)),
                         Choice::None => return Err(Unserved::Unhealthy),
                         Choice::Full => {}
@@ -317,10 +331,10 @@ impl Upstream {
         self.retries.limit()
     }
 
-    /// Whether a request that may have been received may be sent again now; until the guard is
-    /// dropped it counts as one of those.
-    pub(crate) fn retry(self: &Arc<Self>) -> Option<Retrying> {
-        self.retries.begin(self)
+    /// Waits until a request that may have been received may be sent again; until the guard is
+    /// dropped it counts as one of those. `None` if too many wait, or for too long.
+    pub(crate) async fn retry(self: &Arc<Self>) -> Option<Retrying> {
+        self.retries.turn(self, self.queue_timeout).await
     }
 
     /// Counts a failed attempt at the endpoint with this id.
@@ -338,7 +352,7 @@ impl Upstream {
     }
 
     /// An endpoint failed a request by a fault of its own; too often in a row, and it gets none for a
-    /// while, unless there is no other.
+    /// while, unless there is no other. Then those that got none may be better by now.
     pub(crate) fn suspect(&self, index: usize) {
         let (Some(eject), Some(endpoint)) = (&self.eject, self.endpoints.get(index)) else {
             return;
@@ -348,10 +362,18 @@ impl Upstream {
         }
         let _one_at_a_time = self.ejecting.lock();
         let others = self.endpoints.iter().enumerate().filter(|(other, _)| *other != index);
-        if !endpoint.health().is_up() || !others.clone().any(|(_, one)| one.health().is_up()) {
+        if !endpoint.health().is_up() {
             return;
         }
-        let time = endpoint.health().eject(eject, self.times.now());
+        let now = self.times.now();
+        if !others.clone().any(|(_, one)| one.health().is_up()) {
+            for (other, one) in others.filter(|(_, one)| one.health().recall(eject, now)) {
+                self.metrics.endpoint_up(self.metrics_id, other, one.health().is_up());
+                self.health_changed();
+            }
+            return;
+        }
+        let time = endpoint.health().eject(eject, now);
         self.metrics.endpoint_up(self.metrics_id, index, false);
         tracing::warn!(
             upstream = self.name,
@@ -368,7 +390,7 @@ impl Upstream {
                 && endpoint.health().take_back(self.eject.as_ref(), self.times.now())
             {
                 self.metrics.endpoint_up(self.metrics_id, index, endpoint.health().is_up());
-                self.queue.call();
+                self.health_changed();
             }
         }
     }
@@ -402,9 +424,17 @@ impl Upstream {
                 true => tracing::info!(upstream, endpoint, "up: its checks are good again"),
                 false => tracing::warn!(upstream, endpoint, "down: its checks fail"),
             }
-            // More may be up now; and if none is, nobody needs to wait for that.
-            self.queue.call();
+            self.health_changed();
         }
+    }
+
+    /// More may be up now; and if none is, nobody needs to wait for that.
+    fn health_changed(&self) {
+        // What is believed is stored and read without an order. Without this fence and the one of
+        // `wait`, the number of those who wait could be read here before the new belief is to be
+        // seen, by one who read the old one just before: nobody would call.
+        fence(Ordering::SeqCst);
+        self.queue.call();
     }
 
     /// Counts a connection, in use at first, until the guard is dropped.

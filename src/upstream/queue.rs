@@ -54,6 +54,11 @@ impl Queue {
         }
     }
 
+    /// How many may stand in it.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Requests in line.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)

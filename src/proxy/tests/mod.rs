@@ -4,5 +4,6 @@ mod ahead;
 mod bodies;
 mod failures;
 mod heads;
+mod restarts;
 mod reuse;
 mod support;
