@@ -78,6 +78,8 @@ mod revocation;
 mod semantics;
 /// What a route changes on the way.
 mod shaping;
+/// Clients that come back to their endpoint.
+mod sticky;
 /// Clients, upstreams, issuers, gateways.
 mod support;
 /// Symlinks that change while files are read.

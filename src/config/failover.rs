@@ -139,6 +139,8 @@ pub enum Balance {
     RoundRobin,
     /// The same endpoint for the same value.
     Hash(HashBy),
+    /// The endpoint that a cookie of this name leads back to.
+    Sticky(String),
 }
 
 /// What requests are told apart by.
@@ -161,22 +163,26 @@ impl Value for Balance {
             ("least_requests", _) => Some(Self::LeastRequests),
             ("round_robin", _) => Some(Self::RoundRobin),
             (_, Some(("hash", by))) => hash_by(by).map(Self::Hash),
+            (_, Some(("sticky", name))) if super::check::is_token(name) => {
+                Some(Self::Sticky(name.to_owned()))
+            }
             _ => None,
         };
         if balance.is_none() {
             let shown = node.text().map(super::node::Text::shown).unwrap_or_default();
             let hint = "one of `least_requests`, `round_robin`, `hash:ip`, `hash:header:NAME`, \
-                        `hash:claim:NAME`, `hash:cookie:NAME`";
+                        `hash:claim:NAME`, `hash:cookie:NAME`, `sticky:COOKIE`";
             walk.wrong(&node.span, format!("{shown} is no way to choose an endpoint"), hint);
         }
         balance
     }
 
     fn shape() -> Shape {
-        let pattern = "^(least_requests|round_robin|hash:ip|hash:(header|claim|cookie):.+)$|\\$\\{";
+        let pattern =
+            "^(least_requests|round_robin|hash:ip|hash:(header|claim|cookie):.+|sticky:.+)$|\\$\\{";
         Shape::new(
             "`\"least_requests\"`, `\"round_robin\"`, `\"hash:ip\"`, `\"hash:header:NAME\"`, \
-             `\"hash:claim:NAME\"` or `\"hash:cookie:NAME\"`",
+             `\"hash:claim:NAME\"`, `\"hash:cookie:NAME\"` or `\"sticky:COOKIE\"`",
             json!({ "type": "string", "pattern": pattern }),
         )
     }

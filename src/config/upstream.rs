@@ -9,7 +9,9 @@ use serde_json::json;
 use super::describe::Shape;
 use super::node::Node;
 use super::walk::{Value, Walk};
-use super::{Balance, Eject, Ejection, Endpoint, HealthCheck, Queue, Spanned, UpstreamEndpoint};
+use super::{
+    Balance, Eject, Ejection, Endpoint, HealthCheck, Queue, Secret, Spanned, UpstreamEndpoint,
+};
 
 table! {
     /// Where requests go. The name stands in logs and metrics.
@@ -24,8 +26,13 @@ table! {
         /// How an endpoint is chosen: the less busy of two at random, one after the other, or the same
         /// one for the same client address, header, claim or cookie. A claim of this name is looked
         /// up in the verified token; a name that begins with `/` is a JSON Pointer. Requests without
-        /// it go to the less busy of two.
+        /// it go to the less busy of two. With `sticky:COOKIE` the gateway sets a cookie of that
+        /// name, by which a client comes back to the endpoint that answered it first.
         balance: Spanned<Balance>, default("least_requests");
+        /// Under what `sticky:` gives endpoints the names that stand in its cookie: at least 32 bytes.
+        /// Gateways with the same secret understand each other's cookies, and a restart forgets
+        /// none.
+        sticky_secret: Option<Spanned<Secret>>, optional("random, as long as the process lives");
         /// Until a connection stands.
         connect_timeout: Duration, default("3s"), limits("1ms", "5m");
         /// Until the first byte of the response.
@@ -196,6 +203,7 @@ impl Upstream {
             })],
             kind: Kind::Http,
             balance: Spanned { value: Balance::LeastRequests, span: span.clone() },
+            sticky_secret: None,
             connect_timeout: Duration::from_secs(3),
             response_timeout: None,
             read_timeout: None,
@@ -246,7 +254,7 @@ mod tests {
             let health = (eject, one.health.is_some(), one.slow_start);
             let buffering = (one.buffer_requests, one.buffer_responses);
             let balance = (one.kind, one.balance.value.clone(), buffering);
-            let balance = (balance, one.send_proxy_protocol.value);
+            let balance = (balance, one.send_proxy_protocol.value, one.sticky_secret.is_some());
             (balance, times, queue, health, one.idle_connections, one.max_tunnels)
         };
         assert_eq!(settings(written), settings(&of_url));

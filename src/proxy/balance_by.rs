@@ -6,7 +6,7 @@
 use hyper::header::{COOKIE, HeaderMap, HeaderName};
 use serde_json::Value;
 
-use super::Forward;
+use super::{Forward, Sticky};
 use crate::auth::{ClaimPath, Principal};
 use crate::upstream::balance::{Key, hash};
 
@@ -21,6 +21,8 @@ pub enum BalanceBy {
     Claim(ClaimPath),
     /// The value of a cookie.
     Cookie(String),
+    /// The endpoint that a cookie of ours names.
+    Sticky(Sticky),
 }
 
 impl BalanceBy {
@@ -39,8 +41,19 @@ impl BalanceBy {
             Self::Header(name) => headers.get(name).map(|value| hash(value.as_bytes())),
             Self::Claim(path) => principal.and_then(|principal| claim(principal, path)),
             Self::Cookie(name) => cookie(headers, name).map(hash),
+            Self::Sticky(sticky) => return sticky.key(headers),
         };
         key.map_or(Key::None, Key::Hash)
+    }
+}
+
+impl BalanceBy {
+    /// The cookie of ours, if it is one.
+    pub(super) fn sticky(&self) -> Option<&Sticky> {
+        match self {
+            Self::Sticky(sticky) => Some(sticky),
+            Self::Ip | Self::Header(_) | Self::Claim(_) | Self::Cookie(_) => None,
+        }
     }
 }
 

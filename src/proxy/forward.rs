@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 
 use super::outgoing::Upload;
 use super::request::{Prepared, prepare};
-use super::{Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, ahead, response};
+use super::{BalanceBy, Body, Failure, Forward, Outgoing, Proxy, Retry, Trace, ahead, response};
 use crate::auth::Permit;
 use crate::http::body::RequestBody;
 use crate::telemetry::labels::UpstreamFault;
@@ -50,7 +50,10 @@ pub(super) async fn run(
         again: None,
         stay: None,
     };
-    let response = attempts.run(message).await?;
+    let mut response = attempts.run(message).await?;
+    if let Some(sticky) = by.and_then(BalanceBy::sticky) {
+        sticky.set(upstream, key, trace.endpoint, ctx.origin.scheme, response.headers_mut());
+    }
     if !permit.action().buffers_responses {
         return Ok(response);
     }

@@ -16,6 +16,7 @@ mod outgoing;
 mod request;
 mod response;
 mod retry;
+mod sticky;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use body::Body;
 pub use buffer::Spool;
 pub use error::{Failure, Retry, Side};
 pub use outgoing::Outgoing;
+pub use sticky::Sticky;
 pub use tunnel::{End, Flow, Tunnel};
 
 /// The action of a route that forwards.

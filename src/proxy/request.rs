@@ -14,7 +14,7 @@ use hyper::{Method, Request};
 
 use super::buffer::{Spool, gather};
 use super::retry::is_idempotent;
-use super::{Failure, Forward, Outgoing, Proxy, head_limits};
+use super::{BalanceBy, Failure, Forward, Outgoing, Proxy, head_limits};
 use crate::http::body::RequestBody;
 use crate::http::forwarded::write_forwarded;
 use crate::http::headers::{join_cookies, write_line};
@@ -62,6 +62,7 @@ pub(super) fn begin_head(
     ctx: &Forward<'_>,
 ) -> Result<(Vec<u8>, bool), Failure> {
     join_cookies(&mut parts.headers);
+    take_out_sticky(parts, proxy);
     let trailers = wants_trailers(&parts.headers);
     let mut head = write_head(parts, proxy, identity, ctx)?;
     if trailers {
@@ -80,10 +81,18 @@ pub(super) fn prepare_switch(
 ) -> Result<Message<Outgoing>, Failure> {
     let (mut parts, _empty) = request.into_parts();
     join_cookies(&mut parts.headers);
+    take_out_sticky(&mut parts, proxy);
     let mut head = write_head(&parts, proxy, identity, ctx)?;
     head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n\r\n");
     let body = Outgoing::empty();
     Ok(Message { head, body, length: Some(0), to_head: false, may_switch: true })
+}
+
+/// A cookie that is ours is not the application's affair.
+fn take_out_sticky(parts: &mut Parts, proxy: &Proxy) {
+    if let Some(sticky) = proxy.by.as_ref().and_then(BalanceBy::sticky) {
+        sticky.take_out(&mut parts.headers);
+    }
 }
 
 /// Everything but the framing.

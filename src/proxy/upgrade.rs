@@ -15,7 +15,7 @@ use hyper::{Request, Response, StatusCode};
 
 use super::request::prepare_switch;
 use super::tunnel::Tunnel;
-use super::{Failure, Forward, Outgoing, Proxy, Trace, Upgrade, response};
+use super::{BalanceBy, Failure, Forward, Outgoing, Proxy, Trace, Upgrade, response};
 use crate::auth::Permit;
 use crate::http::body::RequestBody;
 use crate::http::{hop_by_hop, upgrade};
@@ -41,7 +41,14 @@ pub(super) async fn run(
     let start = ctx.clock.now();
     let (lease, claim) = connect(upstream, key, ctx, trace).await?;
     let endpoint = lease.connection.endpoint();
-    let answered = ask(lease, claim, request).await;
+    let mut answered = ask(lease, claim, request).await;
+    if let (Some(sticky), Ok(answer)) = (by.and_then(BalanceBy::sticky), &mut answered) {
+        let headers = match answer {
+            Upgrade::Answered(response) => response.headers_mut(),
+            Upgrade::Switched(response, _) => response.headers_mut(),
+        };
+        sticky.set(upstream, key, trace.endpoint, ctx.origin.scheme, headers);
+    }
     trace.first_byte = Some(ctx.clock.now().duration_since(start));
     trace.status = match &answered {
         Ok(Upgrade::Answered(response)) => Some(response.status()),

@@ -13,17 +13,18 @@ use super::upstream_tls::{self, Secured};
 use crate::auth::ClaimPath;
 use crate::config::{self, Diagnostic, Endpoint, UpstreamEndpoint, UpstreamRef};
 use crate::http::proxy_protocol::Version;
-use crate::proxy::BalanceBy;
+use crate::proxy::{BalanceBy, Sticky};
 use crate::telemetry::ids::UpstreamId;
 use crate::tls::client::Alpn;
 use crate::upstream::health::{Check, Eject};
+use crate::upstream::sticky::Marks;
 use crate::upstream::{Address, Balance, Kind, Protocol, Settings, Timeouts, Upstream, endpoint};
 
 /// The compiled upstreams, by the name that routes know them by.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     by_name: HashMap<String, Arc<Upstream>>,
-    balanced_by: HashMap<String, config::HashBy>,
+    balanced_by: HashMap<String, config::Balance>,
     in_order: Vec<Arc<Upstream>>,
 }
 
@@ -80,9 +81,7 @@ impl Upstreams {
             })
         });
         let name = settings.name.clone();
-        if let config::Balance::Hash(by) = &upstream.balance.value {
-            self.balanced_by.insert(name.clone(), by.clone());
-        }
+        self.balanced_by.insert(name.clone(), upstream.balance.value.clone());
         let upstream = running.map_or_else(|| Arc::new(Upstream::new(settings)), Arc::clone);
         self.in_order.push(Arc::clone(&upstream));
         self.by_name.insert(name, upstream);
@@ -90,7 +89,14 @@ impl Upstreams {
 }
 
 /// Names were judged while loading.
-fn balance_by(by: &config::HashBy) -> Option<BalanceBy> {
+fn balance_by(balance: &config::Balance) -> Option<BalanceBy> {
+    let by = match balance {
+        config::Balance::LeastRequests | config::Balance::RoundRobin => return None,
+        config::Balance::Sticky(name) => {
+            return Some(BalanceBy::Sticky(Sticky::new(name.clone())));
+        }
+        config::Balance::Hash(by) => by,
+    };
     match by {
         config::HashBy::Ip => Some(BalanceBy::Ip),
         config::HashBy::Header(name) => {
@@ -104,6 +110,7 @@ fn balance_by(by: &config::HashBy) -> Option<BalanceBy> {
 fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Option<Settings> {
     let endpoints = endpoints(compiling, upstream)?;
     let preset = Preset::of(upstream.kind);
+    let marks = marks(compiling, upstream)?;
     Some(Settings {
         name: upstream.name.value.clone(),
         kind: match upstream.kind {
@@ -119,7 +126,9 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
             config::Balance::LeastRequests => Balance::LeastRequests,
             config::Balance::RoundRobin => Balance::RoundRobin,
             config::Balance::Hash(_) => Balance::Keyed,
+            config::Balance::Sticky(_) => Balance::Sticky,
         },
+        marks,
         max_requests: upstream.max_requests,
         queue: (upstream.queue.size, upstream.queue.timeout),
         retries: upstream.retries,
@@ -156,6 +165,24 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
         fingerprint: 0,
         metrics: Arc::clone(&compiling.surroundings.metrics),
     })
+}
+
+/// What endpoints are called in cookies, if they are; `None` after a diagnostic.
+fn marks(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Option<Option<Marks>> {
+    let config::Balance::Sticky(_) = upstream.balance.value else { return Some(None) };
+    if let Some(secret) = &upstream.sticky_secret {
+        return Some(Some(Marks::new(secret.expose().as_bytes())));
+    }
+    let marks = Marks::of_this_process();
+    if marks.is_none() {
+        let message = "the system has no random bytes for the names of endpoints";
+        compiling.report(
+            Diagnostic::error(upstream.balance.span.clone(), message)
+                .path(format!("upstream.{}.balance", upstream.name.value))
+                .hint("set `sticky_secret`"),
+        );
+    }
+    marks.map(Some)
 }
 
 /// What is spoken to all endpoints: loading made sure that they agree.
@@ -259,6 +286,8 @@ fn fingerprint(settings: &Settings) -> u64 {
         .add((settings.kind, settings.protocol))
         .add(&settings.endpoints)
         .add(settings.balance)
+        // Of the secret, and not the secret.
+        .add(settings.marks.as_ref().map(|marks| marks.mark("").text()))
         .add((settings.max_requests, settings.queue, settings.retries))
         .add((settings.eject, &settings.check, settings.slow_start))
         .add((times.connect, times.response, times.read, times.idle, times.learns_idle))

@@ -16,6 +16,7 @@ use crossbeam_utils::CachePadded;
 use super::Endpoint;
 use super::endpoint::InFlight;
 use super::health::{Times, WHOLE};
+use super::sticky::Mark;
 
 /// How an endpoint is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,9 @@ pub enum Balance {
     /// an endpoint that comes or goes moves only its own share). Requests without the key go to
     /// the less busy of two.
     Keyed,
+    /// By the endpoint that the request's cookie names, if it is up and not full; without such a
+    /// cookie, the less busy of two.
+    Sticky,
 }
 
 /// What a request brings to the choice.
@@ -40,6 +44,8 @@ pub(crate) enum Key {
     None,
     /// A hash of what it is balanced by, see [`hash`].
     Hash(u64),
+    /// The endpoint that it was told to come back to.
+    Mark(Mark),
 }
 
 /// What came of a choice.
@@ -100,6 +106,13 @@ impl Balancer {
             && let Some(slot) = self.claim(endpoints, index)
         {
             return Choice::Claimed(index, slot);
+        }
+        if let Key::Mark(mark) = key {
+            let named = marked(endpoints, mark).filter(|index| !tried.contains(index));
+            return match named.and_then(|index| Some((index, self.claim(endpoints, index)?))) {
+                Some((index, slot)) => Choice::Claimed(index, slot),
+                None => self.choose(endpoints, tried, Key::None),
+            };
         }
         self.search(endpoints, tried, key)
     }
@@ -188,12 +201,21 @@ impl Balancer {
                     |index: &usize| endpoints.get(*index).map_or(0.0, |one| score(one, key));
                 score(b).total_cmp(&score(a))
             }),
-            Key::None if self.round_robin => {}
-            Key::None => {
+            Key::Mark(_) | Key::None if self.round_robin => {}
+            Key::Mark(_) | Key::None => {
                 usable.sort_by_key(|index| load(endpoints, *index));
             }
         }
     }
+}
+
+/// The endpoint that is called so, if requests may be sent there: it is up, and no backup while
+/// another than those is.
+pub(super) fn marked(endpoints: &[Arc<Endpoint>], mark: Mark) -> Option<usize> {
+    let index = endpoints.iter().position(|one| one.mark() == Some(mark))?;
+    let endpoint = endpoints.get(index)?;
+    let rests = || endpoints.iter().any(|one| !one.is_backup() && one.health().is_up());
+    (endpoint.health().is_up() && !(endpoint.is_backup() && rests())).then_some(index)
 }
 
 /// Whether `one` has fewer requests in flight than `other`, for its weight.

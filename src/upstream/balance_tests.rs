@@ -1,5 +1,6 @@
 use super::super::endpoint::tests::{unix, weighted};
 use super::super::health::Eject;
+use super::super::sticky::Marks;
 use super::*;
 
 fn endpoints(count: usize) -> Vec<Arc<Endpoint>> {
@@ -181,4 +182,36 @@ async fn keys_go_by_weight() {
 async fn no_endpoints_no_choice() {
     let balancer = balancer(Balance::LeastRequests, &[]);
     assert!(matches!(balancer.choose(&[], &[], Key::None), Choice::None));
+}
+
+#[tokio::test]
+async fn a_mark_leads_back_while_its_endpoint_is_up_and_has_a_slot() {
+    let marks = Marks::new(b"a secret");
+    let marked_as = |label: &str, backup| {
+        Arc::new(super::super::endpoint::tests::called(label, 1, backup, Some(&marks)))
+    };
+    let all = [marked_as("a", false), marked_as("b", false), marked_as("c", true)];
+    let balancer = limited(Balance::Sticky, &all, 1);
+    let [a, b, c] = ["a", "b", "c"].map(|label| Key::Mark(marks.mark(label)));
+    let index = |choice| match choice {
+        Choice::Claimed(index, slot) => Some((index, slot)),
+        Choice::Full | Choice::None => None,
+    };
+    for _ in 0..20 {
+        assert_eq!(index(balancer.choose(&all, &[], b)).unwrap().0, 1);
+        assert_ne!(index(balancer.choose(&all, &[], c)).unwrap().0, 2, "a backup rests");
+        assert_eq!(index(balancer.choose(&all, &[1], b)).unwrap().0, 0, "tried already");
+    }
+    // Full: another serves.
+    let (_, held) = index(balancer.choose(&all, &[], b)).unwrap();
+    assert_eq!(index(balancer.choose(&all, &[], b)).unwrap().0, 0);
+    let of = |mark: &str| marked(&all, marks.mark(mark));
+    assert_eq!((of("b"), of("c"), of("d")), (Some(1), None, None));
+    drop(held);
+    down(&all[1]);
+    assert_eq!(of("b"), None);
+    assert_eq!(index(balancer.choose(&all, &[], b)).unwrap().0, 0);
+    down(&all[0]);
+    assert_eq!(of("c"), Some(2));
+    assert_eq!(index(balancer.choose(&all, &[], a)).unwrap().0, 2);
 }

@@ -15,6 +15,7 @@ use super::balance::hash;
 use super::health::Health;
 use super::idle::Learned;
 use super::queue::Queue;
+use super::sticky::{Mark, Marks};
 use crate::tls::client::Destination;
 
 /// One address of an upstream.
@@ -24,6 +25,7 @@ pub struct Endpoint {
     address: Address,
     label: String,
     label_hash: u64,
+    mark: Option<Mark>,
     weight: u32,
     backup: bool,
     load: CachePadded<Load>,
@@ -79,12 +81,18 @@ pub enum Address {
 
 impl Endpoint {
     /// An idle endpoint; `queue` is the line of those who wait for it or another.
-    pub(super) fn new(settings: Settings, queue: &Arc<Queue>, learned: Option<Learned>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        queue: &Arc<Queue>,
+        learned: Option<Learned>,
+        marks: Option<&Marks>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             address: settings.address,
             label_hash: hash(settings.label.as_bytes()),
+            mark: marks.map(|marks| marks.mark(&settings.label)),
             label: settings.label,
             weight: settings.weight,
             backup: settings.backup,
@@ -132,6 +140,11 @@ impl Endpoint {
     /// What keys are mixed with, to rank it.
     pub(super) fn label_hash(&self) -> u64 {
         self.label_hash
+    }
+
+    /// What cookies call it, where they lead back to it.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// Its share among the others.
@@ -222,11 +235,20 @@ pub(super) mod tests {
     }
 
     pub(in crate::upstream) fn weighted(label: &str, weight: u32, backup: bool) -> Endpoint {
+        called(label, weight, backup, None)
+    }
+
+    pub(in crate::upstream) fn called(
+        label: &str,
+        weight: u32,
+        backup: bool,
+        marks: Option<&Marks>,
+    ) -> Endpoint {
         let metrics = Metrics::new();
         let queue = Queue::new(4, &metrics, metrics.upstream("web", &[]));
         let address = Address::Unix("/x".into());
         let settings = Settings { address, label: label.to_owned(), weight, backup };
-        Endpoint::new(settings, &Arc::new(queue), None)
+        Endpoint::new(settings, &Arc::new(queue), None, marks)
     }
 
     #[test]

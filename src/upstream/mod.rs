@@ -21,6 +21,7 @@ mod queue;
 mod receiving;
 pub(crate) mod retries;
 mod sending;
+pub mod sticky;
 pub(crate) mod stream;
 pub mod switched;
 pub(crate) mod upload;
@@ -41,6 +42,7 @@ use parking_lot::Mutex;
 use queue::Queue;
 use retries::{Retries, Retrying};
 pub use sending::Message;
+use sticky::Marks;
 
 use tokio::time::timeout;
 
@@ -94,6 +96,8 @@ pub struct Settings {
     pub endpoints: Vec<endpoint::Settings>,
     /// How one endpoint is chosen for a request.
     pub balance: Balance,
+    /// What its endpoints are called in cookies, where those lead back to them.
+    pub marks: Option<Marks>,
     /// Requests in flight to one endpoint; contract default 256.
     pub max_requests: usize,
     /// Requests that wait while every endpoint is full, and for how long; contract default 1024, 5 s.
@@ -171,8 +175,9 @@ impl Upstream {
         let endpoints = settings.endpoints.into_iter();
         let timeouts = settings.timeouts;
         let learned = || timeouts.learns_idle.then(|| Learned::new(timeouts.idle));
+        let marks = settings.marks.as_ref();
         let endpoints: Box<[_]> =
-            endpoints.map(|one| Arc::new(Endpoint::new(one, &queue, learned()))).collect();
+            endpoints.map(|one| Arc::new(Endpoint::new(one, &queue, learned(), marks))).collect();
         let times = Times::start();
         let rules = Rules {
             round_robin: settings.balance == Balance::RoundRobin,
@@ -297,6 +302,15 @@ impl Upstream {
             return Choice::Full;
         }
         self.balancer.choose(&self.endpoints, tried, key)
+    }
+
+    /// The endpoint that this key names and that its requests come back to: it is up, and no backup
+    /// that has to rest. Full is not gone.
+    pub(crate) fn leads_to(&self, key: Key) -> Option<usize> {
+        match key {
+            Key::Mark(mark) => balance::marked(&self.endpoints, mark),
+            Key::Hash(_) | Key::None => None,
+        }
     }
 
     /// Waits in line for an endpoint with a slot, none of the `tried` ones.
@@ -470,6 +484,7 @@ pub(crate) mod tests {
             protocol: Protocol::Http1,
             endpoints: ports.iter().map(tcp).collect(),
             balance,
+            marks: None,
             max_requests: 256,
             queue: (1024, Duration::from_secs(5)),
             retries: 2,

@@ -68,6 +68,7 @@ fn endpoints(upstream: &Upstream) {
         Balance::LeastRequests => " (the less busy of two at random)",
         Balance::RoundRobin => " (one after the other)",
         Balance::Keyed => " (by a hash of the request's key)",
+        Balance::Sticky => " (the one that the client's cookie names, or the less busy of two)",
     };
     tell("endpoints", &format!("{}{how}", labels.join(", ")));
     if let Some(version) = upstream.names_clients() {

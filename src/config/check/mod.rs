@@ -31,7 +31,7 @@ pub(super) fn rules(config: &Config, document: &Node, walk: &mut Walk<'_>) {
         issuer::rules(one, walk);
     }
     for one in &config.upstreams {
-        upstream::rules(one, walk);
+        upstream::rules(one, &config.issuers, walk);
     }
     route::rules(config, &names, walk);
     server(config, walk);

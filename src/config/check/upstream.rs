@@ -4,8 +4,8 @@
 use super::super::address::host_and_port;
 use super::super::walk::Walk;
 use super::super::{
-    Balance, Buffering, Diagnostic, Endpoint, HealthCheck, IdleTimeout, Kind, SendProxyProtocol,
-    Spanned, Upstream, UpstreamEndpoint, UpstreamTls,
+    Balance, Buffering, Diagnostic, Endpoint, HealthCheck, IdleTimeout, Issuer, Kind,
+    SendProxyProtocol, Spanned, TokenPlace, Upstream, UpstreamEndpoint, UpstreamTls,
 };
 use super::report;
 
@@ -13,7 +13,7 @@ use super::report;
 const IDLE_CONNECTIONS: usize = 64;
 
 /// Checks one upstream.
-pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
+pub(super) fn rules(upstream: &Upstream, issuers: &[Issuer], walk: &mut Walk<'_>) {
     version(upstream, walk);
     let path = format!("upstream.{}", upstream.name.value);
     endpoints(upstream, &path, walk);
@@ -25,6 +25,7 @@ pub(super) fn rules(upstream: &Upstream, walk: &mut Walk<'_>) {
         let message = "`slow_start` means nothing with `hash:`";
         report(walk, &upstream.balance.span, &format!("{path}.balance"), message, hint);
     }
+    sticky(upstream, issuers, &path, walk);
     names_clients(upstream, &path, walk);
     learns(upstream, &path, walk);
     if let Some(tls) = &upstream.tls {
@@ -80,6 +81,32 @@ fn endpoints(upstream: &Upstream, path: &str, walk: &mut Walk<'_>) {
             let hint = "give it a `weight` if it should get more";
             report(walk, &url.span, &path, "this endpoint stands there already", hint);
         }
+    }
+}
+
+/// Shorter ones could be found by trying, and with them the addresses.
+const STICKY_SECRET: usize = 32;
+
+/// A cookie is one thing, and what stands in it is kept from whoever tries all addresses.
+fn sticky(upstream: &Upstream, issuers: &[Issuer], path: &str, walk: &mut Walk<'_>) {
+    if let Balance::Sticky(name) = &upstream.balance.value {
+        let is_token = |place: &Spanned<TokenPlace>| matches!(&place.value, TokenPlace::Cookie(cookie) if cookie == name);
+        if let Some(issuer) = issuers.iter().find(|one| one.token_from.iter().any(is_token)) {
+            let message = format!("tokens of issuer `{}` are in this cookie", issuer.name.value);
+            let path = format!("{path}.balance");
+            let hint = "take a name that nothing else uses: the gateway sets this cookie";
+            report(walk, &upstream.balance.span, &path, &message, hint);
+        }
+    }
+    let Some(secret) = &upstream.sticky_secret else { return };
+    let path = format!("{path}.sticky_secret");
+    if !matches!(upstream.balance.value, Balance::Sticky(_)) {
+        let hint = "leave it out, or write `balance = \"sticky:COOKIE\"`";
+        report(walk, &secret.span, &path, "`sticky_secret` means nothing without `sticky:`", hint);
+    } else if secret.expose().len() < STICKY_SECRET {
+        let message = format!("shorter than {STICKY_SECRET} bytes");
+        let hint = "make one by `openssl rand -hex 32`";
+        report(walk, &secret.span, &path, &message, hint);
     }
 }
 
