@@ -41,6 +41,23 @@ fn a_valid_principal_gets_a_permit_until_its_token_ends() {
 }
 
 #[test]
+fn a_part_of_an_action_is_for_whom_the_whole_is_and_as_long() {
+    let set = strict_set();
+    let policy = Policy::Token { issuers: Arc::clone(&set), require: Require::nothing() };
+    let door = Guarded::new(policy, ("left", "right"));
+    let ada = principal(&set, &claims());
+    let whole = door.authorize(Some(Arc::clone(&ada)), now()).unwrap();
+    let right = whole.narrow(|both| Some(&both.1)).unwrap();
+    assert!(whole.narrow(|_| None::<&&str>).is_none());
+    let left = whole.into_part(|both| &both.0);
+    for (part, action) in [(left, "left"), (right, "right")] {
+        assert_eq!(*part.action(), action);
+        assert!(Arc::ptr_eq(part.principal().unwrap(), &ada));
+        assert_eq!(part.valid_until(), Some(UnixTime::from_secs(NOW + 330)));
+    }
+}
+
+#[test]
 fn where_anonymous_may_pass_nobody_and_the_issuer_s_own_do() {
     let set = strict_set();
     let door = Guarded::new(Policy::Anonymous { issuers: Arc::clone(&set) }, "action");

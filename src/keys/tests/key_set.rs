@@ -54,7 +54,8 @@ pub(super) async fn started(
     let issuer = Issuer::start().await;
     issuer.answer(JWKS, Answer::json(jwks(signers.iter().copied())));
     let set = set_from(Source::JwksUrl(issuer.url(JWKS)), settings, clock);
-    until(|| set.usable()).await;
+    until(|| set.usable() || last_error(&set).is_some()).await;
+    assert!(set.usable(), "{:?}", last_error(&set));
     (issuer, set)
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn until(condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("never came true");
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("never came true");
 }
 
 pub(super) fn key(found: Found) -> Arc<Key> {
