@@ -82,7 +82,8 @@ struct Arguments {
     /// The binary to measure
     #[arg(long, default_value = env!("CARGO_BIN_EXE_portcullis"))]
     portcullis: PathBuf,
-    /// Runs one of them under load for `--seconds` and prints its process id, for `perf record -p`
+    /// Runs one of them under load for `--seconds`, at `--rate` if that is given, and prints its
+    /// process ids, for `perf record -p`
     #[arg(long, value_name = "SIDE")]
     profile_only: Option<Profiled>,
     /// Puts what is measured into benches/RESULTS.md, and draws benches/results.svg

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Result;
 use super::case::{Case, Side, Work};
 use super::core::figure::{Pair, Run, even_rate};
-use super::load::{Done, Load, SteadyDone, Tokens, WARMING};
+use super::load::{Done, Load, Tokens, WARMING};
 use super::proxy::Proxy;
 use super::reload;
 use super::report::{self, Measured};
@@ -127,12 +127,12 @@ impl Bench<'_> {
 
     fn steady(&self, side: &Side, running: Option<&Proxy>, rate: f64) -> Result<Run> {
         match running {
-            Some(proxy) => self.one_steady(side, proxy, rate).map(|(run, _)| run),
-            None => self.one_steady(side, &self.start(side)?, rate).map(|(run, _)| run),
+            Some(proxy) => self.one_steady(side, proxy, rate),
+            None => self.one_steady(side, &self.start(side)?, rate),
         }
     }
 
-    fn one_steady(&self, side: &Side, proxy: &Proxy, rate: f64) -> Result<(Run, SteadyDone)> {
+    fn one_steady(&self, side: &Side, proxy: &Proxy, rate: f64) -> Result<Run> {
         let load = side.load.steady(self.world, skipped(side))?;
         let before = proxy.cpu_time()?;
         let done = load
@@ -142,24 +142,26 @@ impl Bench<'_> {
         let memory = proxy.memory()?;
         proxy.check_access_log(done.requests + done.refused)?;
         let latency = |share| done.latency(share, |_: Duration| true);
-        let run = Run {
+        Ok(Run {
             requests: done.requests,
             refused: done.refused,
             elapsed: done.elapsed,
             cpu,
             latencies: Some((latency(0.5), latency(0.99))),
             memory,
-        };
-        Ok((run, done))
+        })
     }
 
-    /// Keeps one program busy for a profiler.
+    /// Keeps one program busy for a profiler; at a steady rate if one is given.
     pub(super) fn profile(&self, side: &Side) -> Result<()> {
         let proxy = self.start(side)?;
         let ids: Vec<_> = proxy.processes()?.iter().map(ToString::to_string).collect();
         let seconds = self.extent.seconds;
         say(&format!("{}: process {}, under load for {seconds} s", proxy.name(), ids.join(",")));
-        let run = self.one_full(side, &proxy, seconds)?;
+        let run = match self.extent.rate {
+            Some(rate) => self.one_steady(side, &proxy, rate)?,
+            None => self.one_full(side, &proxy, seconds)?,
+        };
         say(&format!("{:.2} us of CPU a request, {:.0} requests/s", run.cost(), run.rate()));
         Ok(())
     }

@@ -52,6 +52,7 @@ fn the_rate_leaves_the_slower_one_breath() {
     let even = |theirs, ours| even_rate(&[Pair { theirs: run(theirs, 1), ours: run(ours, 1) }]);
     close(even(80_000, 80_000), 20_000.0);
     close(even(80_000, 40_000), 14_000.0);
+    close(even(300_000, 300_000), 40_000.0);
 }
 
 #[test]

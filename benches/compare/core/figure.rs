@@ -137,10 +137,12 @@ impl fmt::Display for Target {
     }
 }
 
-/// The rate for both: half of what the peer can do, but no more than the slower one has breath for.
+/// The rate for both: half of what the peer can do, but no more than the slower one has breath for,
+/// and no more than the steady load itself can send.
 pub(crate) fn even_rate(pairs: &[Pair]) -> f64 {
     const BREATH: f64 = 0.7;
+    const SENT: f64 = 40_000.0;
     let theirs = Spread::of(pairs.iter().map(|pair| pair.theirs.rate())).median;
     let ours = Spread::of(pairs.iter().map(|pair| pair.ours.rate())).median;
-    (theirs / 2.0).min(ours * BREATH)
+    (theirs / 2.0).min(ours * BREATH).min(SENT)
 }
