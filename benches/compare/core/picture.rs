@@ -60,7 +60,8 @@ fn bar(svg: &mut String, top: usize, line: &Line, about: &str) {
     let ratio = line.ratio.median;
     let length = (ratio.min(MOST) * UNIT as f64) as usize;
     let colour = if ratio <= 1.0 { "#2a7f62" } else { "#c8781e" };
-    let label = format!("{} {about}: {}", line.key.scenario, line.key.peer);
+    let scenario = line.key.scenario.split(' ').next().unwrap_or_default();
+    let label = format!("{scenario} {about}: {}", line.key.peer);
     let _infallible = write!(
         svg,
         "<text x=\"12\" y=\"{0}\" fill=\"#1b1f24\">{label}</text>\n\
