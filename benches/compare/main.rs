@@ -20,6 +20,7 @@ mod certificate;
 mod core;
 mod django;
 mod growth;
+mod idle;
 mod load;
 mod machine;
 mod programs;
@@ -116,7 +117,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         for case in CASES {
             say(&format!("{:<16}{:<16}{}", case.scenario, case.peer, case.about));
         }
+        say(&format!("{:<16}{:<16}memory of 10,000 idle connections, prints only", "S7", "nginx"));
         return Ok(());
+    }
+    if arguments.scenario.eq_ignore_ascii_case("S7") {
+        let (proxies, load) = (arguments.proxy_core, arguments.load_core);
+        return idle::run(&World::make(&arguments.portcullis, proxies, load)?);
     }
     let peer = match (arguments.scenario.as_str(), arguments.peer.as_deref()) {
         ("S1", None) => Some("nginx"),

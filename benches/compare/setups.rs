@@ -78,6 +78,22 @@ pub(super) static PORTCULLIS: Setup = GUARDED;
 pub(super) static PORTCULLIS_PUBLIC: Setup = Setup { is_guarded: false, ..GUARDED };
 pub(super) static PORTCULLIS_STATIC: Setup =
     Setup { config: "portcullis-static.toml", is_guarded: false, ..GUARDED };
+/// With room for 10,000 connections of one client.
+pub(super) static PORTCULLIS_IDLE: Setup = Setup {
+    config: "portcullis-idle.toml",
+    values: |_, _| Ok(vec![("tls", String::new())]),
+    is_guarded: false,
+    ..GUARDED
+};
+pub(super) static PORTCULLIS_IDLE_TLS: Setup = Setup {
+    config: "portcullis-idle.toml",
+    values: |_, _| Ok(vec![("tls", IDLE_TLS.to_owned())]),
+    is_guarded: false,
+    has_tls: true,
+    ..GUARDED
+};
+const IDLE_TLS: &str =
+    "tls = { certificates = [{ cert = \"@cert@\", key = \"@key@\" }], unknown_name = \"first\" }";
 pub(super) static PORTCULLIS_TLS: Setup =
     Setup { config: "portcullis-tls.toml", has_tls: true, ..GUARDED };
 pub(super) static PORTCULLIS_TLS_PUBLIC: Setup =

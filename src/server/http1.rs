@@ -48,9 +48,10 @@ pub(super) async fn serve<H: Handler>(
             poll_fn(|context| poll_turn(&mut connection, &life, &mut alarm, &mut drain, context))
                 .await;
         // Absent after an upgrade: the socket belongs to the tunnel, which is still a connection.
-        let Some(parts) = connection.into_parts() else { return life.activity.stays_open(gauge) };
-        let Parts { io: inner, read_buf: buffer, service: same, .. } = parts;
-        io = inner.into_inner();
+        let Some((inner, left, same)) = take_apart(connection) else {
+            return life.activity.stays_open(gauge);
+        };
+        io = inner;
         service = same;
         match turn {
             Turn::Over(outcome) => {
@@ -63,24 +64,41 @@ pub(super) async fn serve<H: Handler>(
             Turn::Due(Due::Write) => return io.reset(),
             Turn::Due(Due::Idle) => return Box::pin(io.close()).await,
             Turn::Due(due @ (Due::Head | Due::Rest)) => {
-                let left = without_blank_lines(buffer);
-                if !left.is_empty() && due == Due::Head {
-                    return Box::pin(refuse_slow(shared, io)).await;
-                }
-                if left.is_empty() {
+                if let Some(left) = left {
+                    if due == Due::Head {
+                        return Box::pin(refuse_slow(shared, io)).await;
+                    }
+                    io.unread(left);
+                    life.activity.head_was_waiting();
+                } else {
                     life.activity.no_head();
                     gauge.set(ConnectionState::Idle);
                     if park(&io, &life, &mut alarm, &mut drain).await == Wake::Close {
                         return Box::pin(io.close()).await;
                     }
                     gauge.set(ConnectionState::Active);
-                } else {
-                    io.unread(left);
-                    life.activity.head_was_waiting();
                 }
             }
         }
     }
+}
+
+/// What is left of hyper's connection: the bytes below it, the beginning of a head, the service.
+///
+/// By value and with no bytes in the place of none: the box, or an empty view of the read buffer,
+/// would keep all of its memory for as long as the connection is parked.
+#[expect(clippy::boxed_local, reason = "the box has to go, too")]
+fn take_apart<S, B>(
+    connection: Box<UpgradeableConnection<HyperIo, S>>,
+) -> Option<(Io, Option<Bytes>, S)>
+where
+    S: HttpService<hyper::body::Incoming, ResBody = Answer<B>>,
+    Answer<B>: hyper::body::Body + 'static,
+    <Answer<B> as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Parts { io, read_buf, service, .. } = connection.into_parts()?;
+    let left = without_blank_lines(read_buf);
+    Some((io.into_inner(), (!left.is_empty()).then_some(left), service))
 }
 
 enum Turn {
