@@ -62,6 +62,8 @@ mod matrix;
 mod metadata;
 /// Certificates of clients, and files that change under a listener.
 mod mutual_tls;
+/// Upstreams whose endpoints are addresses of names.
+mod names;
 /// A command of the gateway's own, as Procfiles start it.
 mod procfile;
 /// Clients behind proxies that are trusted, and proxies that are not.

@@ -27,6 +27,7 @@ use crate::server::{self, Acceptor, Bound, Connections, ListenerState, MaxHeader
 use crate::snapshot::{Compiled, ListenerSpec, Snapshot, SnapshotCell, Surroundings, compile};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::labels::ReloadResult;
+use crate::upstream::resolve;
 use crate::worker::{Supplies, Worker};
 
 /// How often the control thread looks whether an old snapshot can go.
@@ -78,6 +79,8 @@ pub(super) fn control_thread(parts: Parts, started: &std::sync::mpsc::Sender<Res
             }
         }
     });
+    // Nobody waits for a resolver that does not answer.
+    runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
 /// Everything that runs, but for requests.
@@ -165,6 +168,7 @@ impl Control {
             read: loaded.source,
             losing,
         };
+        resolve::begin(compiled.snapshot.upstreams()).await;
         control.listen(compiled.listeners, bound, &compiled.snapshot).await?;
         control.surroundings.metrics.reload(ReloadResult::Ok, control.surroundings.clock.wall());
         Ok((control, Inputs { commands, ended, admin: admin_reloads, _admin_end: admin_end }))
@@ -277,6 +281,7 @@ impl Control {
         drop(running);
         start_keys(&compiled.snapshot);
         first_keys(&compiled.snapshot).await;
+        resolve::begin(compiled.snapshot.upstreams()).await;
         let server = &loaded.config.server;
         self.connections.set_limits(server.max_connections, server.max_connections_per_ip);
         self.revocations.follow(compiled.snapshot.revocations_file(), &compiled.revoked.file);

@@ -97,7 +97,8 @@ impl Group {
 
 fn on_this_machine(upstream: &Upstream) -> Vec<(Place, String)> {
     let places = upstream.endpoints().iter().filter_map(|endpoint| {
-        let place = match endpoint.address() {
+        let (_, address) = endpoint.reach()?;
+        let place = match &*address {
             Address::Tcp { host, port, .. } | Address::Tls { host, port, .. } => {
                 is_loopback(host).then(|| Place::Tcp(host.clone(), *port))
             }

@@ -46,6 +46,13 @@ pub enum Endpoint {
         /// The port, 443 if none was written.
         port: u16,
     },
+    /// Plain HTTP over TCP, at every address that a name has.
+    Dns {
+        /// The name.
+        host: String,
+        /// The port, 80 if none was written.
+        port: u16,
+    },
     /// Plain HTTP over a unix socket; an absolute path.
     Unix(PathBuf),
 }
@@ -65,7 +72,7 @@ pub enum UpstreamRef {
 }
 
 const ADDRESS_HINT: &str = "write \"host:port\", \":port\" or \"unix:/path/of.sock\"";
-const ENDPOINT_HINT: &str = "write \"http://host:port\", \"https://host:port\", \"h2c://host:port\" or \"unix:/path/of.sock\"";
+const ENDPOINT_HINT: &str = "write \"http://host:port\", \"https://host:port\", \"h2c://host:port\", \"dns://name:port\" or \"unix:/path/of.sock\"";
 
 impl Value for Address {
     fn read(node: &Node, walk: &mut Walk<'_>) -> Option<Self> {
@@ -93,14 +100,22 @@ impl Value for Endpoint {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(node, walk, path).map(Self::Unix);
         }
-        refuse(node, walk, endpoint(text), "an endpoint", ENDPOINT_HINT)
+        let endpoint = endpoint(text);
+        if let Some(Self::Dns { host, .. }) = &endpoint
+            && (host.parse::<std::net::IpAddr>().is_ok() || host.contains(':'))
+        {
+            let hint = format!("write \"http://{}\"", text.strip_prefix("dns://").unwrap_or(text));
+            walk.wrong(&node.span, "`dns://` is for names: this is an address already", &hint);
+            return None;
+        }
+        refuse(node, walk, endpoint, "an endpoint", ENDPOINT_HINT)
     }
 
     fn shape() -> Shape {
         let text = "endpoint (`\"http://127.0.0.1:8000\"`, `\"unix:/run/app.sock\"`)";
         Shape::new(
             text,
-            json!({ "type": "string", "pattern": "^unix:.|^https?://.|^h2c://.|\\$\\{" }),
+            json!({ "type": "string", "pattern": "^unix:.|^https?://.|^h2c://.|^dns://.|\\$\\{" }),
         )
     }
 }
@@ -187,6 +202,7 @@ fn endpoint(text: &str) -> Option<Endpoint> {
     match scheme {
         "http" => Some(Endpoint::Http { host, port: port.unwrap_or(80) }),
         "h2c" => Some(Endpoint::H2c { host, port: port.unwrap_or(80) }),
+        "dns" => Some(Endpoint::Dns { host, port: port.unwrap_or(80) }),
         "https" => Some(Endpoint::Https { host, port: port.unwrap_or(443) }),
         _ => None,
     }

@@ -34,7 +34,6 @@ mod server;
 mod shape;
 mod static_files;
 mod token;
-mod unsupported;
 mod upstream;
 mod walk;
 

@@ -16,7 +16,8 @@ use super::{
 table! {
     /// Where requests go. The name stands in logs and metrics.
     pub struct Upstream [name] {
-        /// `http://host:port`, `https://host:port`, `h2c://host:port` (HTTP/2 in clear text) or
+        /// `http://host:port`, `https://host:port`, `h2c://host:port` (HTTP/2 in clear text),
+        /// `dns://name:port` (each address of the name is an endpoint, looked up again and again) or
         /// `unix:/path/of.sock`, or `{ url = "...", weight = 2, backup = true }`. All speak one
         /// version of HTTP.
         endpoints: Vec<UpstreamEndpoint>, required;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::describe::{Limits, Presence, Shape, TableDoc};
 use super::nearest::nearest;
 use super::node::{Entry, Node, NodeKind, quoted};
-use super::{Diagnostic, Source, Spanned, unsupported};
+use super::{Diagnostic, Source, Spanned};
 
 /// A type that a value of the file can be read as.
 pub(super) trait Value: Sized {
@@ -173,15 +173,8 @@ impl<'a> Walk<'a> {
         value
     }
 
-    /// Reads a value, unless it is one of those that are not supported yet.
+    /// Reads a value.
     pub(super) fn value<T: Value>(&mut self, node: &Node) -> Option<T> {
-        let text = node.text().filter(|text| !text.expanded);
-        if text.is_some_and(|text| unsupported::value(&self.key, &text.value)) {
-            let shown = text.map(super::node::Text::shown).unwrap_or_default();
-            let message = format!("{shown} in `{}` is not supported yet", self.key);
-            self.report(Diagnostic::error(node.span.clone(), message));
-            return None;
-        }
         T::read(node, self)
     }
 }

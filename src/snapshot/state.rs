@@ -107,13 +107,21 @@ impl Snapshot {
     /// Upstreams with their endpoints, for the admin address.
     pub fn upstreams_json(&self) -> Value {
         let upstreams = self.upstreams.iter().map(|upstream| {
+            let all = upstream.endpoints().iter();
             let endpoints: Vec<_> =
-                upstream.endpoints().iter().map(|one| endpoint_json(one)).collect();
+                all.filter(|one| !one.is_vacant()).map(|one| endpoint_json(one)).collect();
+            let names: Vec<_> = upstream
+                .names()
+                .map(|(name, addresses, failing)| {
+                    json!({ "name": name, "addresses": addresses, "failing": failing })
+                })
+                .collect();
             json!({
                 "name": upstream.name(),
                 "connections": upstream.open_connections(),
                 "waiting": upstream.waiting(),
                 "endpoints": endpoints,
+                "names": names,
             })
         });
         Value::Array(upstreams.collect())
@@ -130,6 +138,9 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
     let mut shown = Map::new();
     let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
     show("url", endpoint.label().into());
+    if let Some(address) = endpoint.resolved() {
+        show("address", address.to_string().into());
+    }
     show("up", endpoint.health().is_up().into());
     show("ejected", endpoint.health().is_ejected().into());
     show("in_flight", endpoint.in_flight().into());

@@ -18,7 +18,9 @@ use crate::telemetry::ids::UpstreamId;
 use crate::tls::client::Alpn;
 use crate::upstream::health::{Check, Eject};
 use crate::upstream::sticky::Marks;
-use crate::upstream::{Address, Balance, Kind, Protocol, Settings, Timeouts, Upstream, endpoint};
+use crate::upstream::{
+    Address, Balance, Kind, Protocol, Settings, Timeouts, Upstream, endpoint, resolve,
+};
 
 /// The compiled upstreams, by the name that routes know them by.
 #[derive(Debug, Default)]
@@ -122,6 +124,7 @@ fn settings(compiling: &mut Compiling<'_>, upstream: &config::Upstream) -> Optio
         },
         protocol: protocol(upstream),
         endpoints,
+        names: names(compiling, upstream),
         balance: match upstream.balance.value {
             config::Balance::LeastRequests => Balance::LeastRequests,
             config::Balance::RoundRobin => Balance::RoundRobin,
@@ -234,8 +237,13 @@ fn endpoints(
         false => None,
     };
     let mut endpoints = Vec::new();
+    let mut whole = true;
     for UpstreamEndpoint(one) in &upstream.endpoints {
         let endpoint = &one.url;
+        if matches!(endpoint.value, Endpoint::Dns { .. }) {
+            continue;
+        }
+        whole &= address(&endpoint.value, tls.as_ref()).is_some();
         match address(&endpoint.value, tls.as_ref()) {
             Some((address, label)) => endpoints.push(endpoint::Settings {
                 address,
@@ -250,7 +258,25 @@ fn endpoints(
             ),
         }
     }
-    (endpoints.len() == upstream.endpoints.len()).then_some(endpoints)
+    whole.then_some(endpoints)
+}
+
+/// Names whose addresses are endpoints, and those that the running upstream of this name has found:
+/// a reload begins with them.
+fn names(compiling: &Compiling<'_>, upstream: &config::Upstream) -> Vec<resolve::Settings> {
+    let running = || compiling.previous.into_iter().flat_map(|snapshot| &snapshot.upstreams);
+    let name = |UpstreamEndpoint(one): &UpstreamEndpoint| {
+        let Endpoint::Dns { host, port } = &one.url.value else { return None };
+        let last = running().find_map(|upstream| upstream.last_of(host, *port));
+        Some(resolve::Settings {
+            host: host.clone(),
+            port: *port,
+            weight: one.weight,
+            backup: one.backup,
+            last: last.unwrap_or_default(),
+        })
+    };
+    upstream.endpoints.iter().filter_map(name).collect()
 }
 
 /// An endpoint's address, and its label in logs and metrics.
@@ -272,6 +298,7 @@ fn address(endpoint: &Endpoint, tls: Option<&Secured>) -> Option<(Address, Strin
             (address, label("https", host, *port))
         }
         Endpoint::Unix(path) => (Address::Unix(path.clone()), unix_label(path)),
+        Endpoint::Dns { .. } => return None,
     })
 }
 
@@ -285,6 +312,7 @@ fn fingerprint(settings: &Settings) -> u64 {
         .add(&settings.name)
         .add((settings.kind, settings.protocol))
         .add(&settings.endpoints)
+        .add(settings.names.iter().map(resolve::Settings::configured).collect::<Vec<_>>())
         .add(settings.balance)
         // Of the secret, and not the secret.
         .add(settings.marks.as_ref().map(|marks| marks.mark("").text()))

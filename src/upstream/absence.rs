@@ -64,7 +64,7 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 }
 
 impl Presence {
-    fn reached(&self) {
+    pub(super) fn reached(&self) {
         if !self.is_reached() {
             self.0.store(REACHED, Ordering::Relaxed);
         }
@@ -74,6 +74,11 @@ impl Presence {
     fn missed(&self, now: u64) {
         let since = now.saturating_add(REACHED);
         let _known = self.0.compare_exchange(REACHED, since, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// What was there is not meant any more.
+    pub(super) fn forget(&self) {
+        self.0.store(NEVER, Ordering::Relaxed);
     }
 
     fn is_reached(&self) -> bool {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
 use super::Endpoint;
@@ -64,17 +65,23 @@ pub(crate) enum Choice {
 pub(super) struct Balancer {
     round_robin: bool,
     turn: CachePadded<AtomicUsize>,
-    /// Of those that are no backups: where each one's share ends, and its index.
-    shares: Box<[(u64, usize)]>,
+    shares: Shares,
+    /// In their place where endpoints come and go.
+    moving: Option<ArcSwap<Shares>>,
     slow_start: Duration,
     max_requests: usize,
     times: Times,
 }
 
+/// Of those that are no backups: where each one's share ends, and its index.
+type Shares = Box<[(u64, usize)]>;
+
 /// What the balancer knows beside the endpoints.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) round_robin: bool,
+    /// Some endpoints are places for the addresses of names.
+    pub(super) moving: bool,
     pub(super) slow_start: Duration,
     pub(super) max_requests: usize,
     pub(super) times: Times,
@@ -82,19 +89,22 @@ pub(super) struct Rules {
 
 impl Balancer {
     pub(super) fn new(rules: Rules, endpoints: &[Arc<Endpoint>]) -> Self {
-        let mut end = 0;
-        let primaries = endpoints.iter().enumerate().filter(|(_, one)| !one.is_backup());
-        let shares = primaries.map(|(index, one)| {
-            end += u64::from(one.weight());
-            (end, index)
-        });
+        let shares = shares(endpoints);
         Self {
             round_robin: rules.round_robin,
             turn: CachePadded::new(AtomicUsize::new(0)),
-            shares: shares.collect(),
+            moving: rules.moving.then(|| ArcSwap::from_pointee(shares.clone())),
+            shares,
             slow_start: rules.slow_start,
             max_requests: rules.max_requests,
             times: rules.times,
+        }
+    }
+
+    /// Endpoints have come or gone.
+    pub(super) fn rearrange(&self, endpoints: &[Arc<Endpoint>]) {
+        if let Some(moving) = &self.moving {
+            moving.store(Arc::new(shares(endpoints)));
         }
     }
 
@@ -119,19 +129,26 @@ impl Balancer {
 
     /// The common case: the turn's endpoint or the less busy of two, if it can be used.
     fn draw(&self, endpoints: &[Arc<Endpoint>]) -> Option<usize> {
-        if let [(_, only)] = &*self.shares {
+        match &self.moving {
+            None => self.draw_from(&self.shares, endpoints),
+            Some(moving) => self.draw_from(&moving.load(), endpoints),
+        }
+    }
+
+    fn draw_from(&self, shares: &Shares, endpoints: &[Arc<Endpoint>]) -> Option<usize> {
+        if let [(_, only)] = &**shares {
             return self.usable(endpoints, *only);
         }
-        let total = self.shares.last()?.0;
+        let total = shares.last()?.0;
         if self.round_robin {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) as u64;
-            return self.usable(endpoints, self.index(self.place(turn % total))?);
+            return self.usable(endpoints, index(shares, place(shares, turn % total))?);
         }
-        let first = self.place(random(total));
-        let second = self.place(random(total));
+        let first = place(shares, random(total));
+        let second = place(shares, random(total));
         // Its neighbour rather than itself; of equals, the first drawn.
-        let second = if second == first { (first + 1) % self.shares.len() } else { second };
-        let (first, second) = (self.index(first)?, self.index(second)?);
+        let second = if second == first { (first + 1) % shares.len() } else { second };
+        let (first, second) = (index(shares, first)?, index(shares, second)?);
         match (self.usable(endpoints, first), self.usable(endpoints, second)) {
             (Some(first), Some(second)) => {
                 let lighter = lighter(endpoints, second, first);
@@ -139,16 +156,6 @@ impl Balancer {
             }
             (one, other) => one.or(other),
         }
-    }
-
-    /// The share that holds this number.
-    fn place(&self, number: u64) -> usize {
-        self.shares.partition_point(|(end, _)| *end <= number)
-    }
-
-    /// Whose share it is.
-    fn index(&self, place: usize) -> Option<usize> {
-        self.shares.get(place).map(|(_, index)| *index)
     }
 
     /// The index back, if requests may be sent there and a slow start lets this one through.
@@ -207,6 +214,28 @@ impl Balancer {
             }
         }
     }
+}
+
+/// The shares of those that are there.
+fn shares(endpoints: &[Arc<Endpoint>]) -> Shares {
+    let mut end = 0;
+    let all = endpoints.iter().enumerate();
+    let primaries = all.filter(|(_, one)| !one.is_backup() && !one.is_vacant());
+    let shares = primaries.map(|(index, one)| {
+        end += u64::from(one.weight());
+        (end, index)
+    });
+    shares.collect()
+}
+
+/// The share that holds this number.
+fn place(shares: &Shares, number: u64) -> usize {
+    shares.partition_point(|(end, _)| *end <= number)
+}
+
+/// Whose share it is.
+fn index(shares: &Shares, place: usize) -> Option<usize> {
+    shares.get(place).map(|(_, index)| *index)
 }
 
 /// The endpoint that is called so, if requests may be sent there: it is up, and no backup while

@@ -14,7 +14,7 @@ fn balancer(balance: Balance, endpoints: &[Arc<Endpoint>]) -> Balancer {
 fn limited(balance: Balance, endpoints: &[Arc<Endpoint>], max_requests: usize) -> Balancer {
     let round_robin = balance == Balance::RoundRobin;
     let (slow_start, times) = (Duration::ZERO, Times::start());
-    Balancer::new(Rules { round_robin, slow_start, max_requests, times }, endpoints)
+    Balancer::new(Rules { round_robin, moving: false, slow_start, max_requests, times }, endpoints)
 }
 
 /// The index alone: the slot is given back.

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use super::connect::{MadeFor, connect};
 use super::connection::Connection;
 use super::health::Check;
-use super::{Address, Endpoint, Message, Protocol, Upstream};
+use super::{Endpoint, Message, Protocol, Upstream};
 
 /// Starts the checks of this upstream on the runtime of the caller.
 pub(super) fn start(upstream: &Arc<Upstream>, check: &Check) {
@@ -31,13 +31,17 @@ async fn run(upstream: &Weak<Upstream>, check: &Check) {
         ticks.tick().await;
         let Some(upstream) = upstream.upgrade() else { return };
         let mut asked = JoinSet::new();
-        for (index, endpoint) in upstream.endpoints().iter().enumerate() {
+        let all = upstream.endpoints().iter().enumerate();
+        for (index, endpoint) in all.filter(|(_, one)| !one.is_vacant()) {
             let (upstream, endpoint, check) =
                 (Arc::clone(&upstream), Arc::clone(endpoint), check.clone());
-            asked.spawn(async move { (index, is_good(&upstream, &endpoint, &check).await) });
+            let id = endpoint.id();
+            asked.spawn(async move { (index, id, is_good(&upstream, &endpoint, &check).await) });
         }
         while let Some(answer) = asked.join_next().await {
-            if let Ok((index, good)) = answer {
+            if let Ok((index, id, good)) = answer
+                && upstream.endpoints().get(index).is_some_and(|one| one.id() == id)
+            {
                 upstream.checked(index, good);
             }
         }
@@ -48,7 +52,8 @@ async fn run(upstream: &Weak<Upstream>, check: &Check) {
 async fn is_good(upstream: &Arc<Upstream>, endpoint: &Endpoint, check: &Check) -> bool {
     if upstream.protocol() == Protocol::Http2 {
         // What a gRPC server says to a GET says nothing about it.
-        return connect(endpoint.address(), check.timeout, None).await.is_ok();
+        let Some((_, address)) = endpoint.reach() else { return false };
+        return connect(&address, check.timeout, None).await.is_ok();
     }
     let status = timeout(check.timeout, status(upstream, endpoint, check)).await;
     status.ok().flatten().is_some_and(|status| (200..400).contains(&status))
@@ -56,7 +61,7 @@ async fn is_good(upstream: &Arc<Upstream>, endpoint: &Endpoint, check: &Check) -
 
 async fn status(upstream: &Arc<Upstream>, endpoint: &Endpoint, check: &Check) -> Option<u16> {
     let mut connection = Connection::open(upstream, endpoint, MadeFor::default()).await.ok()?;
-    let host = check.host.clone().unwrap_or_else(|| host(endpoint.address()));
+    let host = check.host.clone().unwrap_or_else(|| endpoint.host());
     let path = &check.path;
     let head = format!(
         "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: portcullis\r\naccept: */*\r\n\
@@ -71,17 +76,6 @@ async fn status(upstream: &Arc<Upstream>, endpoint: &Endpoint, check: &Check) ->
     });
     let response = poll_fn(|cx| connection.poll_head(cx)).await.ok()?;
     Some(response.status().as_u16())
-}
-
-/// The Host of a check, where none is configured.
-fn host(address: &Address) -> String {
-    match address {
-        Address::Tcp { host, port } | Address::Tls { host, port, .. } => match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        },
-        Address::Unix(_) => "localhost".to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -153,13 +147,5 @@ mod tests {
             tokio::time::sleep(SOON).await;
         }
         assert!(matches!(upstream.choose(&[], Key::None), Choice::None));
-    }
-
-    #[test]
-    fn a_check_names_the_host_as_a_client_would() {
-        let tcp = |name: &str| host(&Address::Tcp { host: name.to_owned(), port: 8000 });
-        assert_eq!(tcp("app"), "app:8000");
-        assert_eq!(tcp("::1"), "[::1]:8000");
-        assert_eq!(host(&Address::Unix("/x".into())), "localhost");
     }
 }

@@ -85,7 +85,8 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
     ) -> io::Result<Box<Self>> {
         let opening = upstream.names_clients().map(|version| made_for.header(version));
         let within = upstream.timeouts().connect;
-        let stream = connect(endpoint.address(), within, opening.as_deref()).await;
+        let (id, address) = endpoint.reach().ok_or(io::ErrorKind::NotFound)?;
+        let stream = connect(&address, within, opening.as_deref()).await;
         upstream.connecting(endpoint, &stream);
         Ok(Box::new(Self {
             stream: stream?,
@@ -93,7 +94,7 @@ impl<B: Body<Data = Bytes> + Unpin> Connection<B> {
             deaf: false,
             receiving: Receiving::new(),
             timer: Box::pin(sleep(upstream.timeouts().response)),
-            endpoint: endpoint.id(),
+            endpoint: id,
             learning: endpoint
                 .learned()
                 .map(|learned| Learning { learned: Arc::clone(learned), answered: Instant::now() }),

@@ -3,29 +3,34 @@
 //! Owns the count of requests in flight, which all workers share, and its limit; trusts the
 //! configuration that named the address. Whoever lets go of a slot calls the first in line.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
 
 use super::absence::Presence;
 use super::balance::hash;
 use super::health::Health;
 use super::idle::Learned;
 use super::queue::Queue;
+use super::resolve;
 use super::sticky::{Mark, Marks};
 use crate::tls::client::Destination;
 
 /// One address of an upstream.
 #[derive(Debug)]
 pub struct Endpoint {
-    id: u64,
-    address: Address,
+    id: AtomicU64,
+    place: Place,
     label: String,
-    label_hash: u64,
-    mark: Option<Mark>,
+    label_hash: AtomicU64,
+    /// 0 if it has none.
+    mark: AtomicU64,
     weight: u32,
     backup: bool,
     load: CachePadded<Load>,
@@ -34,6 +39,17 @@ pub struct Endpoint {
     queue: Arc<Queue>,
     /// Where it is learned how long idle connections live.
     learned: Option<Arc<Learned>>,
+}
+
+/// What leads to it.
+#[derive(Debug)]
+enum Place {
+    Fixed(Address),
+    /// One of the addresses of a name, while there are so many; the name is what checks call it.
+    Named {
+        name: String,
+        at: Mutex<Option<SocketAddr>>,
+    },
 }
 
 /// What every choice of an endpoint reads, on one cache line.
@@ -87,12 +103,11 @@ impl Endpoint {
         learned: Option<Learned>,
         marks: Option<&Marks>,
     ) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            address: settings.address,
-            label_hash: hash(settings.label.as_bytes()),
-            mark: marks.map(|marks| marks.mark(&settings.label)),
+            id: AtomicU64::new(next_id()),
+            place: Place::Fixed(settings.address),
+            label_hash: AtomicU64::new(hash(settings.label.as_bytes())),
+            mark: AtomicU64::new(marks.map_or(0, |marks| marks.mark(&settings.label).number())),
             label: settings.label,
             weight: settings.weight,
             backup: settings.backup,
@@ -101,6 +116,97 @@ impl Endpoint {
             presence: Presence::default(),
             queue: Arc::clone(queue),
             learned: learned.map(Arc::new),
+        }
+    }
+
+    /// A place for the addresses of a name, the `nth` of them; nobody is there yet.
+    pub(super) fn vacant(
+        name: &resolve::Settings,
+        nth: usize,
+        queue: &Arc<Queue>,
+        learned: Option<Learned>,
+    ) -> Self {
+        let endpoint = Self {
+            id: AtomicU64::new(next_id()),
+            place: Place::Named { name: authority(&name.host, name.port), at: Mutex::new(None) },
+            label_hash: AtomicU64::new(0),
+            mark: AtomicU64::new(0),
+            label: format!("{}#{nth}", name.label()),
+            weight: name.weight,
+            backup: name.backup,
+            load: CachePadded::default(),
+            tunnels: AtomicUsize::new(0),
+            queue: Arc::clone(queue),
+            learned: learned.map(Arc::new),
+            presence: Presence::default(),
+        };
+        endpoint.health().leave();
+        endpoint
+    }
+
+    /// Somebody is there from now on, of whom nothing is known; 0 for `since` if it was always so.
+    pub(super) fn occupy(&self, at: SocketAddr, marks: Option<&Marks>, since: u64) {
+        let Place::Named { at: place, .. } = &self.place else { return };
+        // As it would be written: it has the same share of keys and the same mark everywhere.
+        let label = format!("http://{at}");
+        let mut place = place.lock();
+        self.id.store(next_id(), Ordering::Relaxed);
+        self.label_hash.store(hash(label.as_bytes()), Ordering::Relaxed);
+        self.mark.store(marks.map_or(0, |marks| marks.mark(&label).number()), Ordering::Relaxed);
+        if let Some(learned) = &self.learned {
+            learned.forget();
+        }
+        *place = Some(at);
+        drop(place);
+        // As far as the name knows.
+        self.presence.reached();
+        self.health().arrive(since);
+    }
+
+    /// Nobody is there any more: requests under way end, idle connections lead nowhere.
+    pub(super) fn vacate(&self) {
+        let Place::Named { at, .. } = &self.place else { return };
+        self.health().leave();
+        let mut at = at.lock();
+        self.id.store(next_id(), Ordering::Relaxed);
+        self.mark.store(0, Ordering::Relaxed);
+        self.presence.forget();
+        *at = None;
+    }
+
+    /// The address that a name has here, if any.
+    pub fn resolved(&self) -> Option<SocketAddr> {
+        match &self.place {
+            Place::Fixed(_) => None,
+            Place::Named { at, .. } => *at.lock(),
+        }
+    }
+
+    /// Whether there is nobody, because a name has not as many addresses.
+    pub fn is_vacant(&self) -> bool {
+        matches!(&self.place, Place::Named { at, .. } if at.lock().is_none())
+    }
+
+    /// Where it listens now, and the id that it has there; `None` if there is nobody.
+    pub fn reach(&self) -> Option<(u64, Cow<'_, Address>)> {
+        match &self.place {
+            Place::Fixed(address) => Some((self.id(), Cow::Borrowed(address))),
+            Place::Named { at, .. } => {
+                let at = at.lock();
+                let (host, port) = at.map(|at| (at.ip().to_string(), at.port()))?;
+                Some((self.id(), Cow::Owned(Address::Tcp { host, port })))
+            }
+        }
+    }
+
+    /// What a check names as its host, where none is configured.
+    pub(super) fn host(&self) -> String {
+        match &self.place {
+            Place::Named { name, .. } => name.clone(),
+            Place::Fixed(Address::Tcp { host, port } | Address::Tls { host, port, .. }) => {
+                authority(host, *port)
+            }
+            Place::Fixed(Address::Unix(_)) => "localhost".to_owned(),
         }
     }
 
@@ -114,22 +220,17 @@ impl Endpoint {
         self.learned.as_ref()
     }
 
-    /// Unique in this process, never reused.
+    /// Unique in this process, never reused; another one whenever another address is meant.
     pub fn id(&self) -> u64 {
-        self.id
+        self.id.load(Ordering::Relaxed)
     }
 
     /// The scheme that requests to it are for.
     pub fn scheme(&self) -> &'static str {
-        match self.address {
-            Address::Tcp { .. } | Address::Unix(_) => "http",
-            Address::Tls { .. } => "https",
+        match self.place {
+            Place::Fixed(Address::Tcp { .. } | Address::Unix(_)) | Place::Named { .. } => "http",
+            Place::Fixed(Address::Tls { .. }) => "https",
         }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> &Address {
-        &self.address
     }
 
     /// Its name in logs and metrics.
@@ -139,12 +240,12 @@ impl Endpoint {
 
     /// What keys are mixed with, to rank it.
     pub(super) fn label_hash(&self) -> u64 {
-        self.label_hash
+        self.label_hash.load(Ordering::Relaxed)
     }
 
     /// What cookies call it, where they lead back to it.
     pub(crate) fn mark(&self) -> Option<Mark> {
-        self.mark
+        Mark::of(self.mark.load(Ordering::Relaxed))
     }
 
     /// Its share among the others.
@@ -203,6 +304,18 @@ impl Endpoint {
     }
 }
 
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 /// One request in flight: a guard, so that a client that goes away is not counted for ever.
 #[derive(Debug)]
 pub(crate) struct InFlight(Arc<Endpoint>);
@@ -249,6 +362,13 @@ pub(super) mod tests {
         let address = Address::Unix("/x".into());
         let settings = Settings { address, label: label.to_owned(), weight, backup };
         Endpoint::new(settings, &Arc::new(queue), None, marks)
+    }
+
+    #[test]
+    fn a_check_names_the_host_as_a_client_would() {
+        assert_eq!(authority("app", 8000), "app:8000");
+        assert_eq!(authority("::1", 8000), "[::1]:8000");
+        assert_eq!(unix("x").host(), "localhost");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! says about itself but that it answered. That the last endpoint is never ejected is the
 //! upstream's to see to, which knows the others.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -44,6 +44,12 @@ pub struct Check {
     pub rise: u32,
 }
 
+/// Active checks have found it down.
+const CHECKS: u8 = 1;
+
+/// There is nobody: a name has fewer addresses.
+const VACANT: u8 = 2;
+
 /// No ejection lasts longer than this.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
@@ -56,8 +62,8 @@ pub struct Health {
     failures: AtomicU32,
     /// Ejections in a row.
     ejections: AtomicU32,
-    /// Active checks have found it down.
-    down: AtomicBool,
+    /// Why it gets nothing beside that: a bit for each reason.
+    down: AtomicU8,
     /// Checks in a row that say otherwise than `down` does.
     against: AtomicU32,
     /// Since when it is back, for a slow start; 0 if that is long ago.
@@ -88,12 +94,27 @@ pub(super) fn millis(time: Duration) -> u64 {
 impl Health {
     /// Whether requests may be sent there.
     pub fn is_up(&self) -> bool {
-        !self.down.load(Ordering::Relaxed) && self.ejected_until.load(Ordering::Relaxed) == 0
+        self.down.load(Ordering::Relaxed) == 0 && self.ejected_until.load(Ordering::Relaxed) == 0
     }
 
     /// Whether active checks have found it down.
     pub fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
+        self.down.load(Ordering::Relaxed) & CHECKS != 0
+    }
+
+    /// There is nobody any more.
+    pub(super) fn leave(&self) {
+        self.down.store(VACANT, Ordering::Relaxed);
+    }
+
+    /// Somebody is there, of whom nothing is known; `since` begins a slow start, 0 begins none.
+    pub(super) fn arrive(&self, since: u64) {
+        for count in [&self.failures, &self.ejections, &self.against] {
+            count.store(0, Ordering::Relaxed);
+        }
+        self.ejected_until.store(0, Ordering::Relaxed);
+        self.back_since.store(since, Ordering::Relaxed);
+        self.down.store(0, Ordering::Relaxed);
     }
 
     /// Whether requests that failed have ejected it.
@@ -159,7 +180,7 @@ impl Health {
         if down {
             self.back_since.store(now, Ordering::Relaxed);
         }
-        self.down.store(!down, Ordering::Relaxed);
+        self.down.fetch_xor(CHECKS, Ordering::Relaxed);
         true
     }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connect::{Stream, connect};
 use super::connection::Open;
-use super::{Endpoint, Upstream};
+use super::{Address, Endpoint, Upstream};
 use crate::telemetry::labels::PooledState;
 use crate::telemetry::metrics::UpstreamConnection;
 
@@ -98,8 +98,10 @@ impl Connections {
         upstream: &Arc<Upstream>,
         endpoint: &Endpoint,
     ) -> io::Result<Claim> {
+        // Another one if its address changes meanwhile: what was opened belongs to this one.
+        let (id, address) = endpoint.reach().ok_or(io::ErrorKind::NotFound)?;
         loop {
-            match self.place(upstream, endpoint) {
+            match self.place(upstream, id) {
                 Place::Begin(claim) => return Ok(claim),
                 Place::Wait(mut opening) => {
                     let over = opening.wait_for(|state| *state != Opening::UnderWay).await;
@@ -109,12 +111,12 @@ impl Connections {
                     }
                 }
                 Place::Open(opening) => {
-                    let opened = open(upstream, endpoint).await;
+                    let opened = open(upstream, endpoint, &address).await;
                     let claim = match opened {
-                        Ok(link) => Ok(self.keep(endpoint, link)),
+                        Ok(link) => Ok(self.keep(id, link)),
                         Err(error) => {
                             opening.send_replace(Opening::Failed(error.kind()));
-                            self.opened(endpoint);
+                            self.opened(id);
                             return Err(error);
                         }
                     };
@@ -125,9 +127,9 @@ impl Connections {
         }
     }
 
-    fn place(&self, upstream: &Arc<Upstream>, endpoint: &Endpoint) -> Place {
+    fn place(&self, upstream: &Arc<Upstream>, endpoint: u64) -> Place {
         let mut reached = self.0.lock();
-        let reached = reached.entry(endpoint.id()).or_insert_with(|| Reached {
+        let reached = reached.entry(endpoint).or_insert_with(|| Reached {
             upstream: Arc::clone(upstream),
             links: Vec::new(),
             opening: None,
@@ -147,18 +149,18 @@ impl Connections {
     }
 
     /// Keeps a connection that was opened, and begins the first stream on it.
-    fn keep(&self, endpoint: &Endpoint, link: Link) -> Claim {
+    fn keep(&self, endpoint: u64, link: Link) -> Claim {
         let link = Arc::new(link);
         link.state.lock().streams += 1;
-        if let Some(reached) = self.0.lock().get_mut(&endpoint.id()) {
+        if let Some(reached) = self.0.lock().get_mut(&endpoint) {
             reached.links.push(Arc::clone(&link));
             reached.opening = None;
         }
         Claim { link, reused: false }
     }
 
-    fn opened(&self, endpoint: &Endpoint) {
-        if let Some(reached) = self.0.lock().get_mut(&endpoint.id()) {
+    fn opened(&self, endpoint: u64) {
+        if let Some(reached) = self.0.lock().get_mut(&endpoint) {
             reached.opening = None;
         }
     }
@@ -188,10 +190,14 @@ impl Reached {
 }
 
 /// Connects and begins HTTP/2, all within the connect timeout.
-async fn open(upstream: &Arc<Upstream>, endpoint: &Endpoint) -> io::Result<Link> {
+async fn open(
+    upstream: &Arc<Upstream>,
+    endpoint: &Endpoint,
+    address: &Address,
+) -> io::Result<Link> {
     let within = upstream.timeouts().connect;
     let connecting = async {
-        let stream = connect(endpoint.address(), within, None).await?;
+        let stream = connect(address, within, None).await?;
         greet(stream).await
     };
     let requests = timeout(within, connecting).await.unwrap_or_else(|late| Err(late.into()));

@@ -59,6 +59,14 @@ impl Learned {
         }
     }
 
+    /// Forgets everything: another endpoint is meant.
+    pub(super) fn forget(&self) {
+        let mut seen = self.seen.lock();
+        self.said.store(0, Ordering::Relaxed);
+        *seen = Seen { ages: [None; 4], next: 0, said: None, ..*seen };
+        self.show(&seen);
+    }
+
     /// For how long an idle connection may be used again by a request that may be sent twice.
     pub(super) fn limit(&self) -> Duration {
         Duration::from_micros(self.limit.load(Ordering::Relaxed))
@@ -212,6 +220,9 @@ mod tests {
             heard(&learned, nothing);
             assert_eq!(learned.limit(), MILLI * 2800, "{nothing}");
         }
+        learned.forget();
+        assert_eq!(learned.limit_of(false), MILLI * 250);
+        learned.closed(MILLI * 4000);
         heard(&learned, "timeout=18446744073709551615");
         assert_eq!(learned.limit(), MILLI * 2800);
     }

@@ -19,6 +19,7 @@ mod idle;
 pub mod pool;
 mod queue;
 mod receiving;
+pub mod resolve;
 pub(crate) mod retries;
 mod sending;
 pub mod sticky;
@@ -40,6 +41,7 @@ use health::{Check, Eject, Times};
 use idle::Learned;
 use parking_lot::Mutex;
 use queue::Queue;
+use resolve::Name;
 use retries::{Retries, Retrying};
 pub use sending::Message;
 use sticky::Marks;
@@ -61,7 +63,11 @@ pub struct Upstream {
     kind: Kind,
     protocol: Protocol,
     endpoints: Box<[Arc<Endpoint>]>,
+    /// Whose addresses stand in some of them.
+    names: Box<[Name]>,
+    resolving: AtomicBool,
     balance: Balance,
+    marks: Option<Marks>,
     balancer: Balancer,
     queue: Arc<Queue>,
     queue_timeout: Duration,
@@ -94,6 +100,8 @@ pub struct Settings {
     pub protocol: Protocol,
     /// Its endpoints, in the order of the configuration.
     pub endpoints: Vec<endpoint::Settings>,
+    /// Names whose addresses are endpoints, too, behind those.
+    pub names: Vec<resolve::Settings>,
     /// How one endpoint is chosen for a request.
     pub balance: Balance,
     /// What its endpoints are called in cookies, where those lead back to them.
@@ -123,6 +131,17 @@ pub struct Settings {
     pub fingerprint: u64,
     /// Where its connections and failures are counted.
     pub metrics: Arc<Metrics>,
+}
+
+impl Settings {
+    /// Counts it from now on, with each endpoint and each place for one.
+    fn count(&self) -> UpstreamId {
+        let fixed = self.endpoints.iter().map(|one| one.label.clone());
+        let named = self.names.iter().flat_map(resolve::Settings::labels);
+        let labels: Vec<_> = fixed.chain(named).collect();
+        let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+        self.metrics.upstream(&self.name, &labels)
+    }
 }
 
 /// A version of HTTP, as an endpoint speaks it.
@@ -168,19 +187,22 @@ impl Upstream {
     /// Compiles the settings. Nothing is resolved or connected yet.
     pub fn new(settings: Settings) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let labels: Vec<_> = settings.endpoints.iter().map(|one| one.label.as_str()).collect();
-        let metrics_id = settings.metrics.upstream(&settings.name, &labels);
+        let metrics_id = settings.count();
         let (size, queue_timeout) = settings.queue;
         let queue = Arc::new(Queue::new(size, &settings.metrics, metrics_id));
         let endpoints = settings.endpoints.into_iter();
         let timeouts = settings.timeouts;
         let learned = || timeouts.learns_idle.then(|| Learned::new(timeouts.idle));
         let marks = settings.marks.as_ref();
-        let endpoints: Box<[_]> =
+        let mut endpoints: Vec<_> =
             endpoints.map(|one| Arc::new(Endpoint::new(one, &queue, learned(), marks))).collect();
+        let names = Name::places(&settings.names, &mut endpoints, |name, nth| {
+            Endpoint::vacant(name, nth, &queue, learned())
+        });
         let times = Times::start();
         let rules = Rules {
             round_robin: settings.balance == Balance::RoundRobin,
+            moving: !names.is_empty(),
             slow_start: settings.slow_start,
             max_requests: settings.max_requests,
             times,
@@ -192,7 +214,10 @@ impl Upstream {
             protocol: settings.protocol,
             balance: settings.balance,
             balancer: Balancer::new(rules, &endpoints),
-            endpoints,
+            endpoints: endpoints.into(),
+            names,
+            resolving: AtomicBool::new(false),
+            marks: settings.marks,
             queue,
             queue_timeout,
             absentees: Absentees::default(),
@@ -218,6 +243,7 @@ impl Upstream {
             metrics: settings.metrics,
             metrics_id,
         }
+        .found_before(settings.names)
     }
 
     /// Unique in this process, never reused.
@@ -353,6 +379,9 @@ impl Upstream {
 
     /// Counts a failed attempt at the endpoint with this id.
     pub(crate) fn failed(&self, endpoint: u64, fault: UpstreamFault) {
+        if fault == UpstreamFault::Refused {
+            self.names.iter().for_each(Name::doubt);
+        }
         if let Some(index) = self.endpoints.iter().position(|one| one.id() == endpoint) {
             self.metrics.upstream_error(self.metrics_id, index, fault);
         }
@@ -411,7 +440,8 @@ impl Upstream {
 
     /// Shows every endpoint's state in the metrics.
     pub(crate) fn show_health(&self) {
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
+        let all = self.endpoints.iter().enumerate();
+        for (index, endpoint) in all.filter(|(_, one)| !one.is_vacant()) {
             self.metrics.endpoint_up(self.metrics_id, index, endpoint.health().is_up());
         }
     }
@@ -483,6 +513,7 @@ pub(crate) mod tests {
             kind: Kind::Http,
             protocol: Protocol::Http1,
             endpoints: ports.iter().map(tcp).collect(),
+            names: Vec::new(),
             balance,
             marks: None,
             max_requests: 256,

@@ -172,9 +172,13 @@ impl<B: Body<Data = Bytes> + Unpin> Idle<B> {
 
     /// Whether it is open and not past its deadline.
     fn may_stay(&mut self, now: Instant) -> bool {
+        let (upstream, id) = (self.connection.upstream(), self.connection.endpoint());
+        if upstream.is_gone(id) {
+            return false;
+        }
         let age = now.duration_since(self.since);
         let learns = self.connection.learning().is_some();
-        let deadline = if learns { LONGEST } else { self.connection.upstream().timeouts().idle };
+        let deadline = if learns { LONGEST } else { upstream.timeouts().idle };
         if !learns && age >= deadline {
             return false;
         }

@@ -44,6 +44,16 @@ impl Marks {
 }
 
 impl Mark {
+    /// As a number that fits an atomic.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// What [`Self::number`] said; `None` for 0.
+    pub(super) fn of(number: u64) -> Option<Self> {
+        (number != 0).then_some(Self(number))
+    }
+
     /// As a cookie's value.
     pub fn text(self) -> String {
         format!("{:016x}", self.0)
@@ -55,7 +65,7 @@ impl Mark {
         if value.len() != 16 || !value.iter().all(is_digit) {
             return None;
         }
-        u64::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok().map(Self)
+        Self::of(u64::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()?)
     }
 }
 

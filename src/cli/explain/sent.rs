@@ -62,9 +62,11 @@ fn body(route: &RoutePlan, proxy: &Proxy) {
 }
 
 fn endpoints(upstream: &Upstream) {
-    let labels: Vec<_> = upstream.endpoints().iter().map(|one| one.label()).collect();
+    let all = upstream.endpoints().iter().filter(|one| !one.is_vacant());
+    let mut labels: Vec<_> = all.map(|one| one.label().to_owned()).collect();
+    labels.extend(upstream.names().map(|(name, ..)| format!("every address of {name}")));
     let how = match upstream.balance() {
-        _ if labels.len() == 1 => "",
+        _ if labels.len() == 1 && upstream.names().next().is_none() => "",
         Balance::LeastRequests => " (the less busy of two at random)",
         Balance::RoundRobin => " (one after the other)",
         Balance::Keyed => " (by a hash of the request's key)",
