@@ -74,6 +74,8 @@ mod proxy_protocol;
 mod real_stack;
 /// Every way to be refused.
 mod reasons;
+/// Application servers that come and go under load.
+mod restarts;
 /// Tokens that are taken back.
 mod revocation;
 /// What goes on, as three strict parsers read it.

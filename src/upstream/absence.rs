@@ -63,6 +63,11 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     )
 }
 
+/// Whether it says so for sure: a backlog that is full does not.
+fn listens_not(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+}
+
 impl Presence {
     pub(super) fn reached(&self) {
         if !self.is_reached() {
@@ -83,6 +88,10 @@ impl Presence {
 
     fn is_reached(&self) -> bool {
         self.0.load(Ordering::Relaxed) == REACHED
+    }
+
+    fn is_away(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > REACHED
     }
 
     /// Whether somebody was there less than `within` milliseconds ago.
@@ -144,9 +153,15 @@ impl Upstream {
     pub(super) fn connecting<T>(&self, endpoint: &Endpoint, made: &io::Result<T>) {
         match made {
             Ok(_) => endpoint.presence().reached(),
-            Err(error) if is_absent(error) => endpoint.presence().missed(self.times.now()),
+            Err(error) if listens_not(error) => endpoint.presence().missed(self.times.now()),
             Err(_) => {}
         }
+    }
+
+    /// Whether nobody listens any more at the endpoint with this id. What is still connected there
+    /// ends, and may wait for its idle connections to be closed.
+    pub(super) fn is_away(&self, endpoint: u64) -> bool {
+        self.endpoints.iter().any(|one| one.id() == endpoint && one.presence().is_away())
     }
 
     /// Waits, with a request that found nobody, until it is worth its while to try all endpoints
@@ -193,12 +208,14 @@ mod tests {
     fn an_absence_begins_where_somebody_was_and_ends_when_somebody_is() {
         let presence = Presence::default();
         presence.missed(5);
-        assert!(!presence.was_reached(5, 100), "nobody ever was");
+        assert!(!presence.was_reached(5, 100) && !presence.is_away(), "nobody ever was");
         presence.reached();
-        assert!(presence.is_reached() && presence.was_reached(1_000_000, 100));
+        assert!(
+            presence.is_reached() && !presence.is_away() && presence.was_reached(1_000_000, 100)
+        );
         presence.missed(1000);
         presence.missed(1090);
-        assert!(!presence.is_reached() && presence.was_reached(1099, 100));
+        assert!(presence.is_away() && presence.was_reached(1099, 100));
         assert!(!presence.was_reached(1100, 100), "that is when it began");
         presence.reached();
         presence.missed(2000);

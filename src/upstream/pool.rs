@@ -2,10 +2,11 @@
 //!
 //! Owns connections between two requests: at most the worker's share of `idle_connections` per
 //! upstream, the one used last taken first (so that the others reach their idle deadline), and
-//! closed when that deadline has passed, when the endpoint has closed them, or when their upstream
-//! is no longer configured. Where it is learned how long an endpoint keeps them (`idle`), those past
-//! the learned limit are used no more, but stay until the endpoint closes them. The mutex is there for `Sync` only: one worker uses a pool, and holds
-//! it for no longer than a look-up.
+//! closed when that deadline has passed, when the endpoint has closed them or takes no new ones (it
+//! may end only when the old ones do), or when their upstream is no longer configured. Where it is
+//! learned how long an endpoint keeps them (`idle`), those past the learned limit are used no more,
+//! but stay until the endpoint closes them. The mutex is there for `Sync` only: one worker uses a
+//! pool, and holds it for no longer than a look-up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -115,7 +116,7 @@ impl<B: Body<Data = Bytes> + Unpin> Pools<B> {
     fn put(&self, mut connection: Box<Connection<B>>, now: Instant) {
         let upstream = connection.upstream();
         let room = upstream.idle_connections().div_ceil(self.workers.get());
-        if room == 0 {
+        if room == 0 || upstream.is_away(connection.endpoint()) {
             return;
         }
         let id = upstream.id();

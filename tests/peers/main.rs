@@ -27,6 +27,8 @@ mod node;
 mod npm;
 /// What Prometheus makes of the metrics.
 mod prometheus;
+/// 100,000 requests, random resets, and nothing done twice.
+mod resets;
 /// slowhttptest's attacks beside healthy clients.
 mod slow;
 /// Files beside nginx and Caddy.

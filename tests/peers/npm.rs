@@ -23,9 +23,10 @@ use crate::support::stack::{hash_of, once, run};
 use crate::support::token::claims;
 use crate::support::upstream::{Then, Upstream};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "issuer.mjs",
     "mint.mjs",
+    "node-restarts.mjs",
     "node-server.mjs",
     "package-lock.json",
     "package.json",

@@ -16,6 +16,7 @@ pub(crate) mod program;
 pub(crate) mod response;
 pub(crate) mod shell;
 pub(crate) mod stack;
+pub(crate) mod steady;
 pub(crate) mod terminator;
 pub(crate) mod token;
 pub(crate) mod tools;

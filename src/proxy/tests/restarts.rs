@@ -216,3 +216,37 @@ async fn a_whole_line_that_an_ending_program_takes_along_is_answered_by_the_next
     upstream.join().unwrap();
     assert_eq!((gateway.upstream.in_flight(), gateway.upstream.waiting()), (0, 0));
 }
+
+/// Some end only when their last connection does, and nobody closes one that is in use.
+#[tokio::test]
+async fn a_server_that_listens_no_more_gets_its_connections_back() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (answer, answered) = std::sync::mpsc::channel::<()>();
+    let upstream = std::thread::spawn(move || {
+        let keep = HERE.replace("Connection: close\r\n", "");
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        drop(listener);
+        stream.write_all(keep.as_bytes()).unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        answered.recv().unwrap();
+        stream.write_all(keep.as_bytes()).unwrap();
+        assert_eq!(stream.read(&mut [0; 4096]).unwrap(), 0, "another request");
+        drop(stream);
+        let (mut stream, _) = std::net::TcpListener::bind(address).unwrap().accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(HERE.as_bytes()).unwrap();
+    });
+    let gateway = Gateway::start(&[address.port()]).await;
+    assert_eq!(gateway.get("/").await.text(), "here");
+    let mut held = send(&gateway, "/held").await;
+    until(|| gateway.upstream.in_flight() == 1).await;
+    let (waited, ()) = tokio::join!(gateway.post("/", "body"), async {
+        until(|| gateway.upstream.waiting() == 1).await;
+        answer.send(()).unwrap();
+        assert_eq!(read_answer(&mut held).await.text(), "here");
+    });
+    assert_eq!(waited.text(), "here");
+    upstream.join().unwrap();
+}
