@@ -8,7 +8,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -18,9 +18,14 @@ use super::health::millis;
 use super::{Endpoint, Upstream};
 use crate::telemetry::metrics::Queued;
 
-/// Whether somebody listens at an endpoint: [`NEVER`], [`REACHED`], or since when nobody does.
+/// Whether somebody listens at an endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Presence(AtomicU64);
+pub(super) struct Presence {
+    /// [`NEVER`], [`REACHED`], or since when nobody was.
+    state: AtomicU64,
+    /// The last attempt was refused there: what is still connected belongs to a server that ends.
+    refuses: AtomicBool,
+}
 
 const NEVER: u64 = 0;
 const REACHED: u64 = 1;
@@ -57,46 +62,52 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NotFound
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::WouldBlock
     )
 }
 
-/// Whether it says so for sure: a backlog that is full does not.
-fn listens_not(error: &io::Error) -> bool {
+/// Whether the endpoint itself says so: a full backlog does not, nor a name that is not found.
+fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
 impl Presence {
     pub(super) fn reached(&self) {
         if !self.is_reached() {
-            self.0.store(REACHED, Ordering::Relaxed);
+            self.state.store(REACHED, Ordering::Relaxed);
+        }
+        if self.refuses() {
+            self.refuses.store(false, Ordering::Relaxed);
         }
     }
 
     /// From now on, unless that is known, or nobody was ever there.
     fn missed(&self, now: u64) {
         let since = now.saturating_add(REACHED);
-        let _known = self.0.compare_exchange(REACHED, since, Ordering::Relaxed, Ordering::Relaxed);
+        let relaxed = Ordering::Relaxed;
+        let _known = self.state.compare_exchange(REACHED, since, relaxed, relaxed);
     }
 
     /// What was there is not meant any more.
     pub(super) fn forget(&self) {
-        self.0.store(NEVER, Ordering::Relaxed);
+        self.state.store(NEVER, Ordering::Relaxed);
+        self.refuses.store(false, Ordering::Relaxed);
     }
 
     fn is_reached(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == REACHED
+        self.state.load(Ordering::Relaxed) == REACHED
     }
 
-    fn is_away(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > REACHED
+    fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
     }
 
     /// Whether somebody was there less than `within` milliseconds ago.
     fn was_reached(&self, now: u64, within: u64) -> bool {
-        match self.0.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) {
             NEVER => false,
             REACHED => true,
             since => now.saturating_add(REACHED).saturating_sub(since) < within,
@@ -153,7 +164,13 @@ impl Upstream {
     pub(super) fn connecting<T>(&self, endpoint: &Endpoint, made: &io::Result<T>) {
         match made {
             Ok(_) => endpoint.presence().reached(),
-            Err(error) if listens_not(error) => endpoint.presence().missed(self.times.now()),
+            Err(error) if is_refused(error) => {
+                endpoint.presence().missed(self.times.now());
+                endpoint.presence().refuses.store(true, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::HostUnreachable => {
+                endpoint.presence().missed(self.times.now());
+            }
             Err(_) => {}
         }
     }
@@ -161,7 +178,7 @@ impl Upstream {
     /// Whether nobody listens any more at the endpoint with this id. What is still connected there
     /// ends, and may wait for its idle connections to be closed.
     pub(super) fn is_away(&self, endpoint: u64) -> bool {
-        self.endpoints.iter().any(|one| one.id() == endpoint && one.presence().is_away())
+        self.endpoints.iter().any(|one| one.id() == endpoint && one.presence().refuses())
     }
 
     /// Waits, with a request that found nobody, until it is worth its while to try all endpoints
@@ -208,14 +225,14 @@ mod tests {
     fn an_absence_begins_where_somebody_was_and_ends_when_somebody_is() {
         let presence = Presence::default();
         presence.missed(5);
-        assert!(!presence.was_reached(5, 100) && !presence.is_away(), "nobody ever was");
+        assert!(!presence.was_reached(5, 100), "nobody ever was");
         presence.reached();
         assert!(
-            presence.is_reached() && !presence.is_away() && presence.was_reached(1_000_000, 100)
+            presence.is_reached() && !presence.refuses() && presence.was_reached(1_000_000, 100)
         );
         presence.missed(1000);
         presence.missed(1090);
-        assert!(presence.is_away() && presence.was_reached(1099, 100));
+        assert!(!presence.is_reached() && presence.was_reached(1099, 100));
         assert!(!presence.was_reached(1100, 100), "that is when it began");
         presence.reached();
         presence.missed(2000);

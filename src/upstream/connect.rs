@@ -78,9 +78,9 @@ pub(super) async fn connect(
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let not_found = |error| io::Error::new(io::ErrorKind::NotFound, error);
+    let unknown = |error| io::Error::new(io::ErrorKind::HostUnreachable, error);
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in lookup_host((host, port)).await.map_err(not_found)? {
+    for address in lookup_host((host, port)).await.map_err(unknown)? {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 // Heads and bodies are written whole: waiting for more would only add latency.
