@@ -66,7 +66,7 @@ families! {
     tls_handshakes: counters("tls_handshakes_total", "TLS handshakes with clients.", &["listener", "version", "result"]),
     unknown_kid: counters("unknown_kid_total", "Tokens that name a key which their issuer does not have.", &["issuer"]),
     upstream_connections: gauges("upstream_connections", "Open connections to an upstream.", &["upstream", "state"]),
-    upstream_endpoint_up: gauges("upstream_endpoint_up", "1 if requests may be sent to an endpoint, 0 while it is ejected or its checks fail.", &["upstream", "endpoint"]),
+    upstream_endpoint_up: gauges("upstream_endpoint_up", "1 if requests may be sent to an endpoint, 0 while it is ejected, its checks fail or its address is gone.", &["upstream", "endpoint"]),
     upstream_errors: counters("upstream_errors_total", "Attempts at an endpoint that failed, retried or not.", &["upstream", "endpoint", "reason"]),
     upstream_first_byte: histograms("upstream_first_byte_seconds", "From sending a request to the head of its response.", HTTP_BUCKETS, &["upstream"]),
     upstream_queue_depth: gauges("upstream_queue_depth", "Requests that wait for a slot at an endpoint, its return, or their turn to be sent again.", &["upstream"]),

@@ -69,7 +69,7 @@ labels! {
         MethodNotAllowed => "method_not_allowed",
         /// The connection's certificate does not cover the requested host.
         Misdirected => "misdirected",
-        /// Every endpoint of the upstream is ejected, or its checks fail.
+        /// Every endpoint of the upstream is ejected, its checks fail, or its name has no address.
         NoHealthyEndpoint => "no_healthy_endpoint",
         /// No route matches.
         NoRoute => "no_route",
