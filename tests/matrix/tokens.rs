@@ -122,9 +122,10 @@ const CREDENTIALS: Table = || {
         any("no token", MISSING, |_| authorization("Bearer")),
         any("Basic", MISSING, |_| authorization("Basic YWRhOnNlY3JldA==")),
         any("scheme JWT", MISSING, |f| authorization(format!("JWT {}", f.good()))),
-        any("scheme Bearers", MISSING, |f| authorization(format!("Bearers {}", f.good()))),
+        // A lenient reader would take these two for bearer tokens.
+        any("scheme Bearers", MALFORMED, |f| authorization(format!("Bearers {}", f.good()))),
+        any("no space", MALFORMED, |f| authorization(format!("Bearer{}", f.good()))),
         any("no scheme", MISSING, |f| authorization(f.good())),
-        any("no space", MISSING, |f| authorization(format!("Bearer{}", f.good()))),
         any("in a cookie", MISSING, |f| vec![("cookie", format!("access_token={}", f.good()))]),
         any("another header", MISSING, |f| {
             vec![("x-authorization", format!("Bearer {}", f.good()))]
