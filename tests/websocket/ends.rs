@@ -112,6 +112,8 @@ fn j26_responses_are_cut_where_the_route_says_all() {
     // Nor does it help to have asked for a switch that the application did not make.
     let headers = format!("{ASKS}{}", bearer(&token("ada", 2)));
     let mut disguised = place.client("GET /api/disguised", &headers, "");
+    // Later, the token would be refused before anything could be cut.
+    eventually("the application is asked", || (place.upstream.count() == 2).then_some(()));
     let mut tunnel = place.tunnel(&token("ada", 2));
     place.clock.set(UnixTime::from_secs(NOW + 2));
     // Without its last chunk: nobody takes it for a whole one.
